@@ -1,0 +1,50 @@
+# make demo    render a synthetic street, train on it, evaluate, show where the pictures are
+# make test    everything but the long campaigns        make quick   the fast subset
+# make soak    kills, resumes, real-frame accuracy      make lint    ruff and pyright
+#
+# PYTHON picks the interpreter (3.11 or newer) that the environment in VENV is made from.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKDIR ?= runs/demo
+WORKERS ?= 2
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test quick soak lint format clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m packnet_jax.main --config=configs/demo.py --workdir=$(WORKDIR)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"
+
+quick: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak and not slow"
+
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m soak
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "packnet_jax needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what packnet_jax needs into $(VENV) (about 2.4 GB, a few minutes the first time)"
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) -c requirements.txt -e ".[dev]"
+	@touch $@

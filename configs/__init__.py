@@ -1,0 +1,1 @@
+"""Experiments: each file is a recipe card that returns a ConfigDict."""

@@ -1,0 +1,1 @@
+"""Weights of other programs, read into the variables of the networks here."""

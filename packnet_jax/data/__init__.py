@@ -1,0 +1,1 @@
+"""From a store of frames to batches: opening, indexing, transforming, batching."""

@@ -1,0 +1,53 @@
+"""Host-side changes of single frames, in numpy and Pillow."""
+
+import numpy as np
+from PIL import Image
+
+
+def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resizes uint8 [h, w, 3] to `shape` (height, width) with a Lanczos filter.
+
+    Across first, then down, each rounded to uint8. Pillow's own order of the two has changed
+    between its versions, so each is asked for alone.
+
+    Source: packnet-sfm `datasets/augmentations.py: resize_image`.
+    """
+    height, width = shape
+    resized = Image.fromarray(image).resize((width, image.shape[0]), Image.Resampling.LANCZOS)
+    return np.asarray(resized.resize((width, height), Image.Resampling.LANCZOS))
+
+
+def resize_intrinsics(
+    intrinsics: np.ndarray, from_shape: tuple[int, int], to_shape: tuple[int, int]
+) -> np.ndarray:
+    """Scales K [3, 3] with the picture: the first two rows times width and height ratio.
+
+    Source: packnet-sfm `datasets/augmentations.py: resize_sample_image_and_intrinsics`.
+    """
+    (from_height, from_width), (to_height, to_width) = from_shape, to_shape
+    return intrinsics * np.array([[to_width / from_width], [to_height / from_height], [1.0]])
+
+
+def resize_depth(depth: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resizes depth [h, w] to `shape`, moving every valid point instead of interpolating.
+
+    The point at (row, column) goes to (floor(row h'/h), floor(column w'/w)). Where several meet,
+    the last in row-major order stays.
+
+    Returns:
+        float32 [h', w'], 0 where no point fell.
+
+    Source: packnet-sfm `datasets/augmentations.py: resize_depth_preserve`.
+    """
+    rows, columns = np.nonzero(depth > 0)
+    resized = np.zeros(shape, np.float32)
+    new_rows = (rows * (shape[0] / depth.shape[0])).astype(np.int64)
+    new_columns = (columns * (shape[1] / depth.shape[1])).astype(np.int64)
+    is_inside = (new_rows < shape[0]) & (new_columns < shape[1])  # rounding may step outside
+    resized[new_rows[is_inside], new_columns[is_inside]] = depth[rows, columns][is_inside]
+    return resized
+
+
+def to_float(image: np.ndarray) -> np.ndarray:
+    """uint8 to float32 in [0, 1]."""
+    return image.astype(np.float32) / np.float32(255)

@@ -1,0 +1,258 @@
+"""Depth evaluation: seven metrics in four modes, per image and mean, with the protocol named."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+from tqdm import tqdm
+
+from packnet_jax import sharding
+from packnet_jax.config import EvalConfig
+from packnet_jax.data.pipeline import EvalExample
+from packnet_jax.depth_maps import fuse_flipped, inv_depth_to_depth
+from packnet_jax.errors import DataError
+from packnet_jax.image import flip_lr
+from packnet_jax.metrics.depth import METRIC_NAMES, DepthMetrics, depth_metrics
+from packnet_jax.sfm import Variables, infer_inv_depth
+from packnet_jax.visualize import stack_picture, write_atomically, write_image
+
+MODES = ("depth", "depth_pp", "depth_gt", "depth_pp_gt")
+"""As predicted; fused with the mirror image's; each scaled by the ratio of medians or not."""
+
+
+class DepthPair(NamedTuple):
+    """Inverse depth at the network's resolution."""
+
+    raw: Float[Array, "b h w 1"]
+    fused: Float[Array, "b h w 1"]
+    """The mean of the picture's and its mirror image's, taking each side from the better one."""
+
+
+@partial(jax.jit, static_argnames="depth_net")
+def predict_pair(
+    depth_net: nn.Module, variables: Variables, rgb: Float[Array, "b h w 3"]
+) -> DepthPair:
+    """Runs the depth network on pictures and on their mirror images.
+
+    Source: packnet-sfm models/model_wrapper.py: ModelWrapper.evaluate_depth.
+    """
+    raw = infer_inv_depth(depth_net, variables, rgb)
+    mirrored = flip_lr(infer_inv_depth(depth_net, variables, flip_lr(rgb)))
+    return DepthPair(raw, fuse_flipped(raw, mirrored, method="mean"))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation found."""
+
+    dataset: str
+    step: int
+    protocol: dict[str, Any]
+    metrics: dict[str, dict[str, float]]
+    """Mode, then metric: means over the images that have valid pixels."""
+    per_image: list[dict[str, Any]]
+
+    def scalars(self) -> dict[str, float]:
+        """`mode/metric` to value."""
+        return {f"{m}/{name}": v for m, row in self.metrics.items() for name, v in row.items()}
+
+    def table(self) -> str:
+        """The means as a table for the terminal."""
+        used, skipped = self.protocol["images"], self.protocol["skipped"]
+        title = f" {self.dataset}, step {self.step}: {used} images, {skipped} without valid pixels "
+        header = "".join(f"{name:>10}" for name in METRIC_NAMES)
+        rows = [
+            f"{mode:<14}" + "".join(f"{self.metrics[mode][name]:>10.3f}" for name in METRIC_NAMES)
+            for mode in self.metrics
+        ]
+        width = max(len(rows[0]), len(title) + 4)
+        return "\n".join([f"{title:=^{width}}", f"{'':<14}{header}", *rows, "=" * width])
+
+    def write(self, folder: Path) -> Path:
+        """Writes `<dataset>.json` into the folder."""
+        path = folder / f"{self.dataset}.json"
+        document = {
+            "dataset": self.dataset,
+            "step": self.step,
+            "protocol": self.protocol,
+            "metrics": self.metrics,
+            "per_image": self.per_image,
+        }
+        write_atomically(path, json.dumps(document, indent=1).encode() + b"\n")
+        return path
+
+
+class Evaluated(NamedTuple):
+    """One evaluated picture."""
+
+    example: EvalExample
+    inv_depth: np.ndarray
+    """Fused, [h, w]."""
+
+
+def evaluate(
+    depth_net: nn.Module,
+    variables: Variables,
+    examples: Iterable[EvalExample],
+    *,
+    dataset: str,
+    step: int,
+    config: EvalConfig,
+    mesh: Mesh,
+    pictures_folder: Path | None = None,
+) -> Report:
+    """Evaluates a depth network on every example.
+
+    Images without a valid pixel have no metrics: they are counted as `skipped` in the protocol and
+    carry null in `per_image`, and the means are over the others.
+
+    Args:
+        variables: with or without the pose network's.
+        pictures_folder: where to write the first `config.num_pictures` pictures, each with its
+            inverse depth below it.
+
+    Raises:
+        DataError: no example has a valid pixel.
+    """
+    own = {name: {"depth_net": collection["depth_net"]} for name, collection in variables.items()}
+    rows: list[dict[str, Any]] = []
+    for example, raw, fused in _predictions(depth_net, own, examples, config.batch_size, mesh):
+        rows.append(_row(example, raw, fused, config))
+        if pictures_folder is not None and len(rows) <= config.num_pictures:
+            name = example.name.replace("/", "_")
+            picture = stack_picture(example.rgb, fused[..., 0])
+            write_image(pictures_folder / f"{len(rows) - 1:04d}_{name}.png", picture)
+    return summarize(rows, dataset=dataset, step=step, config=config)
+
+
+def evaluate_constant(
+    inv_depth: Float[np.ndarray, "h w"],
+    examples: Iterable[EvalExample],
+    *,
+    dataset: str,
+    step: int,
+    config: EvalConfig,
+) -> Report:
+    """Scores one and the same inverse depth map on every example, by the same protocol."""
+    rows = [_row(e, inv_depth[..., None], inv_depth[..., None], config) for e in examples]
+    return summarize(rows, dataset=dataset, step=step, config=config)
+
+
+def summarize(
+    rows: list[dict[str, Any]], *, dataset: str, step: int, config: EvalConfig
+) -> Report:
+    """Means over the rows that have metrics.
+
+    Raises:
+        DataError: none has.
+    """
+    counted = [row for row in rows if row["valid_pixels"] > 0]
+    if not counted:
+        raise DataError(
+            f"{dataset}: none of {len(rows)} images has ground-truth depth between "
+            f"{config.min_depth} and {config.max_depth} m inside the crop {config.crop!r}; check "
+            "config.data.eval_split, config.data.depth_type and config.eval"
+        )
+    means = {
+        mode: {name: float(np.mean([row[mode][name] for row in counted])) for name in METRIC_NAMES}
+        for mode in MODES
+    }
+    protocol = {
+        "ground_truth": "depth as stored in the data set",
+        "crop": config.crop or "none",
+        "min_depth": config.min_depth,
+        "max_depth": config.max_depth,
+        "scale_output": config.scale_output,
+        "scaling": "*_gt modes: median of the ground truth / median of the prediction, per image",
+        "flip": "*_pp modes: mean of the prediction and the mirror image's, borders from one side",
+        "averaging": "mean over images with valid pixels",
+        "images": len(counted),
+        "skipped": len(rows) - len(counted),
+    }
+    return Report(dataset, step, protocol, means, rows)
+
+
+def _predictions(
+    depth_net: nn.Module,
+    variables: Variables,
+    examples: Iterable[EvalExample],
+    batch_size: int,
+    mesh: Mesh,
+) -> Iterator[tuple[EvalExample, np.ndarray, np.ndarray]]:
+    batch_size = -(-batch_size // mesh.size) * mesh.size  # the devices share it equally
+    variables = jax.device_put(variables, sharding.replicated(mesh))
+    for group in _groups(tqdm(examples, desc="evaluate", unit="image", leave=False), batch_size):
+        rgb = np.stack([e.rgb for e in group] + [group[-1].rgb] * (batch_size - len(group)))
+        pair = predict_pair(depth_net, variables, sharding.place_batch(rgb, mesh))
+        yield from zip(group, np.asarray(pair.raw), np.asarray(pair.fused), strict=False)
+
+
+def _groups(examples: Iterable[EvalExample], size: int) -> Iterator[list[EvalExample]]:
+    group: list[EvalExample] = []
+    for example in examples:
+        group.append(example)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _row(
+    example: EvalExample,
+    raw: Float[np.ndarray, "h w 1"],
+    fused: Float[np.ndarray, "h w 1"],
+    config: EvalConfig,
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"index": int(example.index), "name": example.name, "valid_pixels": 0}
+    if example.depth is None:
+        return row | dict.fromkeys(MODES)
+    found = _metrics_in_all_modes(
+        raw[..., 0],
+        fused[..., 0],
+        example.depth,
+        crop=config.crop,
+        min_depth=config.min_depth,
+        max_depth=config.max_depth,
+        scale_output=config.scale_output,
+    )
+    found = jax.tree.map(np.asarray, found)
+    row["valid_pixels"] = int(found["depth"].num_valid)
+    for mode in MODES:
+        values = dict(zip(METRIC_NAMES, found[mode].values.tolist(), strict=True))
+        row[mode] = values if row["valid_pixels"] else None
+    row["median_ratio"] = float(found["depth_pp_gt"].scale) if row["valid_pixels"] else None
+    return row
+
+
+@partial(jax.jit, static_argnames=("crop", "min_depth", "max_depth", "scale_output"))
+def _metrics_in_all_modes(
+    raw: Float[Array, "h w"],
+    fused: Float[Array, "h w"],
+    ground_truth: Float[Array, "H W"],
+    *,
+    crop: str,
+    min_depth: float,
+    max_depth: float,
+    scale_output: str,
+) -> dict[str, DepthMetrics]:
+    return {
+        mode: depth_metrics(
+            inv_depth_to_depth(fused if "_pp" in mode else raw),
+            ground_truth,
+            min_depth=min_depth,
+            max_depth=max_depth,
+            crop=crop,
+            scale_output=scale_output,
+            median_scaling=mode.endswith("_gt"),
+        )
+        for mode in MODES
+    }

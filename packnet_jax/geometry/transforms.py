@@ -1,0 +1,67 @@
+"""Rigid transforms: Euler angles, pose vectors, inversion, application to points."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def euler_to_matrix(angles: Float[Array, "*b 3"]) -> Float[Array, "*b 3 3"]:
+    """Rotation matrix Rx(x) Ry(y) Rz(z) of angles in radians.
+
+    Source: packnet-sfm geometry/pose_utils.py: euler2mat.
+    """
+    sx, sy, sz = jnp.moveaxis(jnp.sin(angles), -1, 0)
+    cx, cy, cz = jnp.moveaxis(jnp.cos(angles), -1, 0)
+    rows = [
+        [cy * cz, -cy * sz, sy],
+        [cx * sz + sx * sy * cz, cx * cz - sx * sy * sz, -sx * cy],
+        [sx * sz - cx * sy * cz, sx * cz + cx * sy * sz, cx * cy],
+    ]
+    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def make_transform(
+    rotation: Float[Array, "*b 3 3"], translation: Float[Array, "*b 3"]
+) -> Float[Array, "*b 4 4"]:
+    """The matrix that rotates, then translates."""
+    top = jnp.concatenate([rotation, translation[..., None]], axis=-1)
+    bottom = jnp.broadcast_to(jnp.array([0, 0, 0, 1], top.dtype), (*top.shape[:-2], 1, 4))
+    return jnp.concatenate([top, bottom], axis=-2)
+
+
+def pose_vector_to_transform(vector: Float[Array, "*b 6"]) -> Float[Array, "*b 4 4"]:
+    """Transform of (translation in metres, Euler angles in radians), as pose networks predict it.
+
+    Source: packnet-sfm geometry/pose_utils.py: pose_vec2mat.
+    """
+    return make_transform(euler_to_matrix(vector[..., 3:]), vector[..., :3])
+
+
+def invert_transform(a_T_b: Float[Array, "*b 4 4"]) -> Float[Array, "*b 4 4"]:
+    """b_T_a, taking the upper left block to be a rotation: (R^T, -R^T t).
+
+    Source: packnet-sfm geometry/pose_utils.py: invert_pose.
+    """
+    rotation = jnp.swapaxes(a_T_b[..., :3, :3], -1, -2)
+    return make_transform(rotation, -apply_matrix(rotation, a_T_b[..., :3, 3]))
+
+
+def transform_points(
+    a_T_b: Float[Array, "*#b 4 4"], points: Float[Array, "*#b h w 3"]
+) -> Float[Array, "*b h w 3"]:
+    """Maps of points expressed in b, expressed in a; leading axes broadcast.
+
+    Source: packnet-sfm geometry/pose.py: Pose.transform_points.
+    """
+    a_T_b = a_T_b[..., None, None, :, :]
+    return apply_matrix(a_T_b[..., :3, :3], points) + a_T_b[..., :3, 3]
+
+
+def apply_matrix(
+    matrix: Float[Array, "*#b i j"], vector: Float[Array, "*#b j"]
+) -> Float[Array, "*b i"]:
+    """Matrix times vector in full precision on every device; leading axes broadcast.
+
+    A sum of scaled columns: it fuses into its surroundings, unlike a product or a reduction.
+    """
+    size = matrix.shape[-1]
+    return sum(matrix[..., :, j] * vector[..., j, None] for j in range(size))

@@ -1,0 +1,205 @@
+"""The self-supervised objective: context images warped into the target view must look like it."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from packnet_jax.depth_maps import inv_depth_to_depth
+from packnet_jax.geometry.pinhole import scale_intrinsics
+from packnet_jax.geometry.warp import PaddingMode, synthesize_view
+from packnet_jax.image import resize_bilinear
+from packnet_jax.losses.smoothness import smoothness_loss
+from packnet_jax.losses.ssim import ssim_loss
+
+
+class PhotometricMaps(NamedTuple):
+    """What the loss looked at, at the finest scale; gradients do not flow through."""
+
+    warped: Float[Array, "b n h w 3"]
+    """Each context image in the target view."""
+
+    error: Float[Array, "b h w 1"]
+    """Photometric error after reduction over contexts."""
+
+    automask: Float[Array, "b h w 1"]
+    """1 where a warped context explains the pixel best, 0 where an unmoved one does."""
+
+
+class PhotometricResult(NamedTuple):
+    """`total` is the objective; `photometric` and `smoothness` add up to it."""
+
+    total: Float[Array, ""]
+    photometric: Float[Array, ""]
+    smoothness: Float[Array, ""]
+    maps: PhotometricMaps
+
+
+def photometric_error(
+    synthesized: Float[Array, "b n h w 3"],
+    target: Float[Array, "b #n h w 3"],
+    *,
+    ssim_loss_weight: float = 0.85,
+    C1: float = 1e-4,
+    C2: float = 9e-4,
+    clip_loss: float = 0.0,
+) -> Float[Array, "b n h w _"]:
+    """Per-pixel difference, weight * ssim_loss + (1 - weight) * |difference|, mean over channels.
+
+    With weight 0 the channels of |difference| stay apart.
+
+    Args:
+        synthesized: Warped or unmoved context images.
+        target: The image that they should equal.
+        ssim_loss_weight: In [0, 1].
+        C1: See `ssim`.
+        C2: See `ssim`.
+        clip_loss: If positive, each context's errors are held below their mean plus this many
+            standard deviations. The threshold counts as a constant in the gradient. Its
+            statistics run over the whole batch, on however many devices it lies.
+
+    Source: packnet-sfm losses/multiview_photometric_loss.py: calc_photometric_loss.
+    """
+    error = jnp.abs(synthesized - target)
+    if ssim_loss_weight > 0:
+        dissimilarity = ssim_loss(synthesized, target, C1=C1, C2=C2)
+        error = ssim_loss_weight * dissimilarity + (1 - ssim_loss_weight) * error
+        error = jnp.mean(error, axis=-1, keepdims=True)
+    if clip_loss > 0:
+        per_context = (0, 2, 3, 4)
+        mean = jnp.mean(error, per_context, keepdims=True)
+        deviation = jnp.std(error, per_context, keepdims=True, ddof=1)
+        error = jnp.minimum(error, jax.lax.stop_gradient(mean + clip_loss * deviation))
+    return error
+
+
+def multi_view_photometric_loss(
+    rgb: Float[Array, "b h w 3"],
+    rgb_context: Float[Array, "b n h w 3"],
+    inv_depth_pyramid: Sequence[Float[Array, "b _ _ 1"]],
+    K: Float[Array, "b 3 3"],
+    context_T_target: Float[Array, "b n 4 4"],
+    *,
+    num_scales: int = 4,
+    ssim_loss_weight: float = 0.85,
+    smooth_loss_weight: float = 1e-3,
+    C1: float = 1e-4,
+    C2: float = 9e-4,
+    photometric_reduce_op: Literal["min", "mean"] = "min",
+    clip_loss: float = 0.0,
+    automask_loss: bool = True,
+    padding_mode: PaddingMode = "zeros",
+    progressive_scaling: float = 0.0,
+    progress: float | Float[Array, ""] = 0.0,
+) -> PhotometricResult:
+    """Mean over scales of the reduced photometric error, plus weighted smoothness.
+
+    Every scale is compared at its own size: images and K follow each inverse depth map. With
+    `automask_loss` the unmoved contexts compete with the warped ones, which excludes pixels that
+    look the same without any motion.
+
+    Args:
+        rgb: Target image.
+        rgb_context: Neighbouring images.
+        inv_depth_pyramid: Predictions for the target, finest first, of any sizes.
+        K: Intrinsics of target and contexts at the size of `rgb`.
+        context_T_target: Motion from the target to each context camera.
+        num_scales: How many scales count, from the finest.
+        ssim_loss_weight: See `photometric_error`.
+        smooth_loss_weight: Factor of the smoothness term; 0 turns it off.
+        C1: See `ssim`.
+        C2: See `ssim`.
+        photometric_reduce_op: 'min' takes the smallest error over contexts, 'mean' their mean.
+        clip_loss: See `photometric_error`.
+        automask_loss: Let unmoved contexts compete; needs 'min'.
+        padding_mode: See `sample_bilinear`.
+        progressive_scaling: See `scale_weights`.
+        progress: Fraction of the training done, for `progressive_scaling`.
+
+    Raises:
+        ValueError: An option is unknown, or options or shapes do not go together.
+
+    Source: packnet-sfm losses/multiview_photometric_loss.py: MultiViewPhotometricLoss.
+    Differs: `photometric` is the photometric part alone; the reference's metric of that name is
+        the total. `progressive_scaling` acts as documented; in the reference it never does.
+    """
+    if photometric_reduce_op not in ("min", "mean"):
+        raise ValueError(f"photometric_reduce_op is {photometric_reduce_op!r}; use 'min' or 'mean'")
+    if automask_loss and photometric_reduce_op != "min":
+        raise ValueError("automask_loss=True needs photometric_reduce_op='min', given 'mean'")
+    if len(inv_depth_pyramid) < num_scales:
+        raise ValueError(
+            f"num_scales is {num_scales}, but only {len(inv_depth_pyramid)} inverse depths came"
+        )
+    inv_depth_pyramid = inv_depth_pyramid[:num_scales]
+    errors, rgb_pyramid, finest = [], [], None
+    for inv_depth in inv_depth_pyramid:
+        shape = inv_depth.shape[-3:-1]
+        target, contexts = resize_bilinear(rgb, shape), resize_bilinear(rgb_context, shape)
+        scale = shape[1] / rgb.shape[-2]
+        K_scaled = scale_intrinsics(K, scale, scale)[:, None]
+        depth = inv_depth_to_depth(inv_depth)[:, None]
+        warped = synthesize_view(
+            contexts, depth, K_scaled, K_scaled, context_T_target, padding_mode=padding_mode
+        )
+
+        def compare(images: Array, target: Array = target) -> Array:
+            return photometric_error(
+                images,
+                target[:, None],
+                ssim_loss_weight=ssim_loss_weight,
+                C1=C1,
+                C2=C2,
+                clip_loss=clip_loss,
+            )
+
+        error = _reduce(compare(warped), photometric_reduce_op)
+        automask = jnp.ones_like(error)
+        if automask_loss:
+            unmoved = _reduce(compare(contexts), photometric_reduce_op)
+            automask = jnp.asarray(error <= unmoved, error.dtype)
+            error = jnp.minimum(error, unmoved)
+        if finest is None:
+            finest = PhotometricMaps(warped, error, automask)
+        errors.append(jnp.mean(error))
+        rgb_pyramid.append(target)
+
+    weights = scale_weights(num_scales, progressive_scaling, progress)
+    photometric = jnp.sum(weights * jnp.stack(errors))
+    smoothness = jnp.zeros_like(photometric)
+    if smooth_loss_weight > 0:
+        smoothness = smooth_loss_weight * smoothness_loss(
+            inv_depth_pyramid, rgb_pyramid, scale_weights=weights
+        )
+    maps = jax.lax.stop_gradient(finest)
+    return PhotometricResult(photometric + smoothness, photometric, smoothness, maps)
+
+
+def scale_weights(
+    num_scales: int, progressive_scaling: float, progress: float | Float[Array, ""]
+) -> Float[Array, " {num_scales}"]:
+    """1 / k for the k finest scales and 0 for the rest, where k shrinks as training proceeds.
+
+    Each time `progress` passes a multiple of `progressive_scaling`, the coarsest scale still in
+    use is dropped; the finest always stays.
+
+    Args:
+        num_scales: Scales in use at first.
+        progressive_scaling: Fraction of the training after which one scale is dropped; 0: never.
+        progress: Fraction of the training done.
+
+    Source: packnet-sfm losses/loss_base.py: ProgressiveScaling.
+    """
+    in_use = num_scales
+    if progressive_scaling > 0:
+        ends = progressive_scaling * jnp.arange(1, num_scales, dtype=jnp.float32)
+        in_use = num_scales - jnp.sum(ends < progress)
+    return jnp.where(jnp.arange(num_scales) < in_use, 1.0 / in_use, 0.0)
+
+
+def _reduce(error: Array, operation: str) -> Array:
+    """Error over contexts, [b, n, h, w, c] -> [b, h, w, 1]; 'min' also runs over channels."""
+    over = jnp.min if operation == "min" else jnp.mean
+    return over(error, axis=(1, -1))[..., None]

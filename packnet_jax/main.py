@@ -1,0 +1,71 @@
+"""Trains or evaluates: `python -m packnet_jax.main --config=configs/kitti.py --workdir=DIR`.
+
+Short on purpose: flags, checks that cost nothing, and one call.
+"""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from packnet_jax import config as config_lib
+from packnet_jax import runs
+from packnet_jax.errors import ConfigError, PacknetError
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "A file in configs/.", lock_config=True)
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run; an existing one is resumed. Default: a dated one in runs/."
+)
+MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "With --mode=eval: a run's workdir, or one step's folder in checkpoints/."
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Dispatches; a user's mistake ends in one line and status 2."""
+    if len(argv) > 1:
+        raise ConfigError(f"unknown arguments {argv[1:]}; fields are set as --config.FIELD=VALUE")
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
+    config = config_lib.resolve(CONFIG.value)
+    workdir = Path(WORKDIR.value or f"runs/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
+    jax.config.update("jax_threefry_partitionable", True)
+    if MODE.value == "eval":
+        if CHECKPOINT.value is None:
+            raise ConfigError("--mode=eval needs --checkpoint=DIR, a workdir or one step's folder")
+        runs.evaluate_run(config, Path(CHECKPOINT.value), workdir=workdir)
+    else:
+        runs.train_run(config, workdir=workdir)
+
+
+def run() -> None:
+    """The command line's entry."""
+    try:
+        app.run(main, flags_parser=_parse_flags)
+    except PacknetError as error:
+        sys.exit(_print_error(error))
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    """absl's parsing, with every way a config can fail to load as one ConfigError."""
+    try:
+        remaining = flags.FLAGS(argv)
+        if CONFIG.value is None:
+            raise ConfigError("--config is missing; for example --config=configs/kitti.py")
+        return remaining
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise ConfigError(str(error).strip("'\"")) from error
+
+
+def _print_error(error: PacknetError) -> int:
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,55 @@
+"""Depth from a residual encoder and a light decoder with skip connections."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from packnet_jax.networks.layers import ReflectConv, upsample_nearest_2x
+from packnet_jax.networks.resnet import ResNetEncoder
+from packnet_jax.networks.typing import InvDepthPyramid
+
+DECODER_WIDTHS = (16, 32, 64, 128, 256)
+MIN_DEPTH, MAX_DEPTH = 0.1, 100.0
+
+
+class DepthDecoder(nn.Module):
+    """Sigmoid maps at full, 1/2, 1/4 and 1/8 resolution from the encoder's five features.
+
+    Source: packnet-sfm networks/layers/resnet/depth_decoder.py: DepthDecoder.
+    """
+
+    @nn.compact
+    def __call__(self, features: tuple[Float[Array, "b _ _ _"], ...]) -> InvDepthPyramid:
+        maps = []
+        x = features[-1]
+        for level in (4, 3, 2, 1, 0):
+            width = DECODER_WIDTHS[level]
+            x = nn.elu(ReflectConv(width, name=f"upconv_{level}_0")(x))
+            x = upsample_nearest_2x(x)
+            if level > 0:
+                x = jnp.concatenate([x, features[level - 1]], axis=-1)
+            x = nn.elu(ReflectConv(width, name=f"upconv_{level}_1")(x))
+            if level <= 3:
+                maps.append(nn.sigmoid(ReflectConv(1, name=f"disp_{level}")(x)))
+        return tuple(reversed(maps))
+
+
+class DepthResNet(nn.Module):
+    """Inverse depth in (0.01, 10) at four scales, finest first, in both modes.
+
+    inv_depth = 1 / 100 + (1 / 0.1 - 1 / 100) * sigmoid
+
+    Source: packnet-sfm networks/depth/DepthResNet.py: DepthResNet.
+    Differs: returns all four scales in evaluation as well.
+    """
+
+    depth: int = 18
+
+    @nn.compact
+    def __call__(self, rgb: Float[Array, "b h w 3"], *, train: bool) -> InvDepthPyramid:
+        features = ResNetEncoder(self.depth, name="encoder")(rgb, train=train)
+        low, high = 1 / MAX_DEPTH, 1 / MIN_DEPTH
+        fine, half, quarter, eighth = (
+            low + (high - low) * x for x in DepthDecoder(name="decoder")(features)
+        )
+        return fine, half, quarter, eighth

@@ -1,0 +1,43 @@
+"""Batch normalisation with the running statistics the released weights were made with."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float
+
+
+class BatchNorm(nn.Module):
+    """Normalises every channel over batch and image.
+
+    running <- momentum * running + (1 - momentum) * batch, the variance with divisor n - 1;
+    the normalisation itself uses divisor n. Under jit the statistics are those of the whole
+    (global) batch, however it is split over devices.
+
+    Source: torch.nn.BatchNorm2d, whose `momentum` is one minus this one.
+    Differs: flax's own BatchNorm keeps the biased variance, which drifts from the original.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w c"]:
+        shape = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+        if not train:
+            mean, var = running_mean.value, running_var.value
+        else:
+            mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+            if not self.is_initializing():
+                count = x.size // x.shape[-1]
+                unbiased = var * (count / max(count - 1, 1))
+                running_mean.value = self._blend(running_mean.value, mean)
+                running_var.value = self._blend(running_var.value, unbiased)
+        return (x - mean) * (lax.rsqrt(var + self.epsilon) * scale) + bias
+
+    def _blend(self, running: Float[Array, " c"], batch: Float[Array, " c"]) -> Float[Array, " c"]:
+        batch = lax.stop_gradient(batch)
+        return self.momentum * running + (1 - self.momentum) * batch

@@ -1,0 +1,106 @@
+"""The residual encoder of the ResNet depth and pose networks.
+
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
+"""
+
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from packnet_jax.networks.layers import check_image_size, conv2d, kaiming_fan_out_init
+from packnet_jax.networks.norm import BatchNorm
+
+STAGE_SIZES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+STAGE_WIDTHS = (64, 128, 256, 512)
+
+IMAGE_MEAN = 0.45
+IMAGE_STD = 0.225
+
+
+def residual_conv2d(features: int, kernel_size: int, *, name: str, stride: int = 1) -> nn.Conv:
+    """A convolution without bias, as every one before a batch normalisation."""
+    return conv2d(
+        features,
+        kernel_size,
+        stride=stride,
+        use_bias=False,
+        kernel_init=kaiming_fan_out_init,
+        name=name,
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut."""
+
+    width: int
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b i j k"]:
+        y = residual_conv2d(self.width, 3, stride=self.stride, name="conv1")(x)
+        y = nn.relu(BatchNorm(name="bn1")(y, train=train))
+        y = residual_conv2d(self.width, 3, name="conv2")(y)
+        y = BatchNorm(name="bn2")(y, train=train)
+        return nn.relu(y + Shortcut(self.width, self.stride, name="shortcut")(x, train=train))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (which carries the stride) and 1x1 convolutions beside a shortcut."""
+
+    width: int
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b i j k"]:
+        features = 4 * self.width
+        y = residual_conv2d(self.width, 1, name="conv1")(x)
+        y = nn.relu(BatchNorm(name="bn1")(y, train=train))
+        y = residual_conv2d(self.width, 3, stride=self.stride, name="conv2")(y)
+        y = nn.relu(BatchNorm(name="bn2")(y, train=train))
+        y = residual_conv2d(features, 1, name="conv3")(y)
+        y = BatchNorm(name="bn3")(y, train=train)
+        return nn.relu(y + Shortcut(features, self.stride, name="shortcut")(x, train=train))
+
+
+class Shortcut(nn.Module):
+    """The identity, or a normalised 1x1 convolution where the shape changes."""
+
+    features: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b i j k"]:
+        if self.stride == 1 and x.shape[-1] == self.features:
+            return x
+        y = residual_conv2d(self.features, 1, stride=self.stride, name="conv")(x)
+        return BatchNorm(name="bn")(y, train=train)
+
+
+class ResNetEncoder(nn.Module):
+    """Features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the image, finest first.
+
+    The input may stack several images along its channels. The first entry is taken after the
+    first ReLU, before pooling.
+
+    Source: packnet-sfm networks/layers/resnet/resnet_encoder.py: ResnetEncoder.
+    Differs: no classifier; the original's weights hold one that nothing reads.
+    """
+
+    depth: int = 18
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "b h w c"], *, train: bool
+    ) -> tuple[Float[Array, "b _ _ _"], ...]:
+        check_image_size(images)
+        block = Bottleneck if self.depth >= 50 else BasicBlock
+        x = residual_conv2d(64, 7, stride=2, name="conv1")((images - IMAGE_MEAN) / IMAGE_STD)
+        x = nn.relu(BatchNorm(name="bn1")(x, train=train))
+        features = [x]
+        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        stages = zip(STAGE_WIDTHS, STAGE_SIZES[self.depth], strict=True)
+        for stage, (width, num_blocks) in enumerate(stages, start=1):
+            for i in range(num_blocks):
+                stride = 2 if stage > 1 and i == 0 else 1
+                x = block(width, stride, name=f"layer{stage}_{i}")(x, train=train)
+            features.append(x)
+        return tuple(features)

@@ -1,0 +1,159 @@
+"""What `main` dispatches to: a whole training run, a whole evaluation."""
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+
+import jax
+from absl import logging
+from flax.traverse_util import flatten_dict
+
+from packnet_jax import checkpoint, sharding
+from packnet_jax import config as config_lib
+from packnet_jax.baseline import median_inv_depth
+from packnet_jax.config import Config
+from packnet_jax.data.open import DataSets, open_data_sets, open_evaluation
+from packnet_jax.errors import CheckpointError, ConfigError
+from packnet_jax.evaluate import Report, evaluate, evaluate_constant
+from packnet_jax.sfm import Networks
+from packnet_jax.train.loop import train
+from packnet_jax.trained import load_depth_network
+from packnet_jax.visualize import write_atomically
+
+LIBRARIES = ("packnet_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+def train_run(config: Config, *, workdir: Path) -> None:
+    """Trains (or resumes), evaluates, and says where everything is.
+
+    Raises:
+        PacknetError: something in the configuration, data or workdir does not fit; before any
+            compilation.
+    """
+    mesh = sharding.make_mesh()
+    sharding.check_batch_size(config.train.batch_size, mesh)
+    networks = Networks.from_config(config.model)
+    prepare_workdir(workdir, config)
+    data = open_data_sets(config)
+    print(_overview(config, data, workdir, mesh), flush=True)
+    outcome = train(config, networks, data, workdir=workdir, mesh=mesh)
+    if outcome.stopped_by is not None:
+        print(f"Stopped by {outcome.stopped_by.name}; the same command resumes --workdir={workdir}")
+        raise SystemExit(128 + outcome.stopped_by)
+    if outcome.report is None:
+        print("Nothing to do: the run has reached its last step already.")
+    elif config.eval.median_baseline:
+        score_baseline(config, data, outcome.report, workdir)
+    print(
+        f"Checkpoints  {workdir / checkpoint.CHECKPOINTS}\n"
+        f"Evaluation   {workdir / 'eval' / data.eval_name}.json\n"
+        f"Pictures     {workdir / 'eval' / data.eval_name}\n"
+        f"Dashboard    tensorboard --logdir {workdir}"
+    )
+
+
+def evaluate_run(config: Config, checkpoint_path: Path, *, workdir: Path) -> Report:
+    """Evaluates a checkpoint on `config.data.eval_split`; writes report and pictures.
+
+    The networks are those of the checkpoint; data and protocol are the given configuration's.
+    """
+    trained = load_depth_network(checkpoint_path)
+    prepare_workdir(workdir, None)
+    data, name = open_evaluation(config)
+    report = evaluate(
+        trained.network,
+        trained.variables,
+        data,
+        dataset=name,
+        step=trained.step,
+        config=config.eval,
+        mesh=sharding.make_mesh(),
+        pictures_folder=workdir / "eval" / name,
+    )
+    path = report.write(workdir / "eval")
+    print(f"{report.table()}\nWritten to {path}, pictures beside it")
+    return report
+
+
+def score_baseline(config: Config, data: DataSets, report: Report, workdir: Path) -> None:
+    """Scores the training set's per-pixel median depth map beside the network, and prints both."""
+    shape = config.data.image_shape
+    baseline = evaluate_constant(
+        median_inv_depth(data.train_examples, shape),
+        data.evaluation,
+        dataset=f"{data.eval_name}.median_depth_map",
+        step=report.step,
+        config=config.eval,
+    )
+    baseline.write(workdir / "eval")
+    ours, constant = (r.metrics["depth_pp_gt"]["abs_rel"] for r in (report, baseline))
+    print(
+        f"{baseline.table()}\n"
+        f"depth_pp_gt abs_rel: {ours:.4f}, against {constant:.4f} for the training set's per-pixel "
+        f"median depth map ({ours / constant:.2f} of it)"
+    )
+
+
+def prepare_workdir(workdir: Path, config: Config | None) -> None:
+    """Makes the workdir and, for a training run, writes `config.json` and `versions.json`.
+
+    Raises:
+        ConfigError: it can not be written, or holds a run of other networks.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if config is None:
+            write_atomically(workdir / ".writable", b"")
+            (workdir / ".writable").unlink()
+            return
+        _compare_with_earlier(workdir / "config.json", config)
+        raw = config_lib.to_json_dict(config)
+        write_atomically(workdir / "config.json", json.dumps(raw, indent=1).encode() + b"\n")
+        versions = {name: _version(name) for name in LIBRARIES}
+        versions |= {"python": platform.python_version(), "platform": platform.platform()}
+        versions["devices"] = ", ".join(sorted({d.device_kind for d in jax.devices()}))
+        write_atomically(workdir / "versions.json", json.dumps(versions, indent=1).encode() + b"\n")
+    except OSError as error:
+        raise ConfigError(f"--workdir: {workdir} can not be written ({error})") from error
+
+
+def _compare_with_earlier(path: Path, config: Config) -> None:
+    """Refuses to resume other networks; names any other change."""
+    if not path.exists():
+        return
+    try:
+        earlier = json.loads(path.read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}); move it away to go on") from error
+    now = json.loads(json.dumps(config_lib.to_json_dict(config)))
+    before, after = flatten_dict(earlier, sep="."), flatten_dict(now, sep=".")
+    changed = [k for k in after if after[k] != before.get(k)]
+    networks = [f"config.{k}: {before.get(k)!r} there, {after[k]!r} given" for k in changed if k.startswith("model.")]
+    if networks:
+        raise ConfigError(
+            f"--workdir: {path.parent} holds a run of other networks ({'; '.join(networks)}); "
+            "choose another workdir"
+        )
+    for key in changed:
+        logging.warning("Resuming with config.%s = %r (was %r)", key, after[key], before.get(key))
+
+
+def _overview(config: Config, data: DataSets, workdir: Path, mesh: jax.sharding.Mesh) -> str:
+    depth_net, pose_net = config.model.depth_net, config.model.pose_net
+    height, width = config.data.image_shape
+    devices = f"{mesh.size} x {mesh.devices.flat[0].device_kind}"
+    return (
+        f"packnet_jax: {depth_net.name}{depth_net.version} + {pose_net.name}{pose_net.version} at "
+        f"{height}x{width}, batch {config.train.batch_size} on {devices}\n"
+        f"Training on {len(data.train)} samples of {data.train_name}, evaluating on "
+        f"{len(data.evaluation)} of {data.eval_name}\n"
+        f"Workdir {workdir}"
+    )
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed (run from its folder)"

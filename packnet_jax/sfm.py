@@ -1,0 +1,179 @@
+"""Structure from motion, learned: from a batch to predictions to the objective."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from packnet_jax.batch import Batch
+from packnet_jax.config import LossConfig, ModelConfig
+from packnet_jax.geometry.transforms import pose_vector_to_transform
+from packnet_jax.image import flip_lr, resize_nearest
+from packnet_jax.losses.photometric import multi_view_photometric_loss
+from packnet_jax.networks import make_depth_net, make_pose_net
+
+Variables = dict[str, Any]
+
+
+class Networks(NamedTuple):
+    """The two networks that are trained together."""
+
+    depth_net: nn.Module
+    """(rgb, train) -> inverse depth pyramid."""
+    pose_net: nn.Module
+    """(rgb, rgb_context, train) -> translation and Euler angles of context_T_target."""
+
+    @classmethod
+    def from_config(cls, model: ModelConfig) -> "Networks":
+        """The networks by their names; raises ConfigError for a name or version unknown."""
+        return cls(
+            make_depth_net(model.depth_net.name, model.depth_net.version),
+            make_pose_net(model.pose_net.name, model.pose_net.version),
+        )
+
+    def init(self, key: Array, image_shape: tuple[int, int], num_context: int) -> Variables:
+        """Fresh `params` and `batch_stats`, each with `depth_net` and `pose_net`.
+
+        Pure: run it under `jax.jit` to place the result, under `jax.eval_shape` for shapes alone.
+        """
+        depth_key, pose_key = jax.random.split(key)
+        rgb = jnp.zeros((1, *image_shape, 3))
+        rgb_context = jnp.zeros((1, num_context, *image_shape, 3))
+        depth_net = self.depth_net.init(depth_key, rgb, train=False)
+        pose_net = self.pose_net.init(pose_key, rgb, rgb_context, train=False)
+        return {
+            collection: {
+                "depth_net": depth_net.get(collection, {}),
+                "pose_net": pose_net.get(collection, {}),
+            }
+            for collection in ("params", "batch_stats")
+        }
+
+
+class Predictions(NamedTuple):
+    """What the networks say of a batch."""
+
+    inv_depth_pyramid: tuple[Float[Array, "b _h _w 1"], ...]
+    context_T_target: Float[Array, "b n 4 4"]
+    batch_stats: dict[str, Any]
+    """Updated running statistics of both networks."""
+
+
+class Pictures(NamedTuple):
+    """Maps of one sample, for the dashboard; images in [0, 1]."""
+
+    rgb: Float[Array, "h w 3"]
+    inv_depth: Float[Array, "h w 1"]
+    warped_context: Float[Array, "n h w 3"]
+    photometric_error: Float[Array, "h w 1"]
+    automask: Float[Array, "h w 1"]
+
+
+class Objective(NamedTuple):
+    """The loss of a batch and what came with it."""
+
+    loss: Float[Array, ""]
+    terms: dict[str, Float[Array, ""]]
+    batch_stats: dict[str, Any]
+    pictures: Pictures
+
+
+def predict(
+    networks: Networks, variables: Variables, batch: Batch, *, flip: Bool[Array, ""] | bool
+) -> Predictions:
+    """Runs both networks in training mode.
+
+    Args:
+        flip: whether the depth network sees the mirrored image; its output is mirrored back. One
+            draw for the batch.
+
+    Source: packnet-sfm models/SfmModel.py: SfmModel.forward.
+    """
+    flip = jnp.asarray(flip)
+    pyramid, depth_stats = _apply(
+        networks.depth_net, variables, "depth_net", _flip_if(flip, batch.rgb)
+    )
+    pose_vector, pose_stats = _apply(
+        networks.pose_net, variables, "pose_net", batch.rgb, batch.rgb_context
+    )
+    return Predictions(
+        inv_depth_pyramid=tuple(_flip_if(flip, inv_depth) for inv_depth in pyramid),
+        context_T_target=pose_vector_to_transform(pose_vector),
+        batch_stats={"depth_net": depth_stats, "pose_net": pose_stats},
+    )
+
+
+def self_supervised_objective(
+    networks: Networks,
+    variables: Variables,
+    batch: Batch,
+    loss: LossConfig,
+    *,
+    flip: Bool[Array, ""] | bool,
+    progress: Float[Array, ""] | float,
+) -> Objective:
+    """Photometric and smoothness loss of one batch.
+
+    Args:
+        flip: see `predict`.
+        progress: how far training has come, in [0, 1]; only progressive scaling asks.
+
+    Source: packnet-sfm models/SelfSupModel.py: SelfSupModel.forward.
+    """
+    predictions = predict(networks, variables, batch, flip=flip)
+    pyramid = predictions.inv_depth_pyramid
+    if loss.upsample_depth_maps:
+        full_shape = pyramid[0].shape[1:3]
+        pyramid = tuple(resize_nearest(inv_depth, full_shape) for inv_depth in pyramid)
+    result = multi_view_photometric_loss(
+        batch.rgb_original,
+        batch.rgb_context_original,
+        pyramid,
+        batch.intrinsics,
+        predictions.context_T_target,
+        num_scales=loss.num_scales,
+        ssim_loss_weight=loss.ssim_loss_weight,
+        smooth_loss_weight=loss.smooth_loss_weight,
+        C1=loss.C1,
+        C2=loss.C2,
+        photometric_reduce_op=loss.photometric_reduce_op,
+        clip_loss=loss.clip_loss,
+        automask_loss=loss.automask_loss,
+        padding_mode=loss.padding_mode,
+        progressive_scaling=loss.progressive_scaling,
+        progress=progress,
+    )
+    terms = {
+        "loss": result.total,
+        "photometric_loss": result.photometric,
+        "smoothness_loss": result.smoothness,
+    }
+    pictures = Pictures(
+        rgb=batch.rgb_original[0],
+        inv_depth=lax.stop_gradient(pyramid[0][0]),
+        warped_context=result.maps.warped[0],
+        photometric_error=jnp.mean(result.maps.error[0], -1, keepdims=True),
+        automask=jnp.mean(result.maps.automask[0], -1, keepdims=True),
+    )
+    return Objective(result.total, terms, predictions.batch_stats, pictures)
+
+
+def infer_inv_depth(
+    depth_net: nn.Module, variables: Variables, rgb: Float[Array, "b h w 3"]
+) -> Float[Array, "b h w 1"]:
+    """The finest inverse depth in evaluation mode."""
+    own = {name: collection["depth_net"] for name, collection in variables.items()}
+    return depth_net.apply(own, rgb, train=False)[0]  # pyright: ignore[reportIndexIssue]
+
+
+def _apply(network: nn.Module, variables: Variables, name: str, *inputs: Array) -> tuple[Any, Any]:
+    own = {"params": variables["params"][name], "batch_stats": variables["batch_stats"][name]}
+    output, updated = network.apply(own, *inputs, train=True, mutable=["batch_stats"])
+    return output, updated.get("batch_stats", {})
+
+
+def _flip_if(flip: Bool[Array, ""], image: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    return jnp.where(flip, flip_lr(image), image)

@@ -1,0 +1,221 @@
+"""The loop: batch, step, log if due, evaluate if due, save if due."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from absl import logging
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from packnet_jax import config as config_lib
+from packnet_jax import sharding
+from packnet_jax.checkpoint import Checkpointer, abstract_like
+from packnet_jax.config import Config
+from packnet_jax.data.open import DataSets
+from packnet_jax.errors import TrainingError
+from packnet_jax.evaluate import Report, evaluate
+from packnet_jax.sfm import Networks
+from packnet_jax.train.dashboard import Dashboard, Rates, memory_gib
+from packnet_jax.train.optim import make_learning_rates, make_optimizer
+from packnet_jax.train.state import TrainState
+from packnet_jax.train.step import StepOutput, make_train_step
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    state: TrainState
+    report: Report | None
+    """The last evaluation; None if the run was stopped before one."""
+    stopped_by: signal.Signals | None
+    """The signal that asked to stop, or None after the last step."""
+
+
+def train(
+    config: Config, networks: Networks, data: DataSets, *, workdir: Path, mesh: Mesh
+) -> Outcome:
+    """Trains from the newest checkpoint in the workdir, or from the beginning, to the last step.
+
+    SIGINT and SIGTERM finish the step, save and return.
+
+    Raises:
+        TrainingError: `config.optim.max_nonfinite_steps` steps in a row had no finite loss.
+    """
+    steps_per_epoch = data.train.steps_per_epoch
+    num_steps = config.train.num_steps or config.train.num_epochs * steps_per_epoch
+    eval_every = config.train.eval_every_steps or steps_per_epoch
+    optimizer = make_optimizer(config.optim)
+    train_step = make_train_step(
+        networks,
+        config.loss,
+        optimizer,
+        make_learning_rates(config.optim, steps_per_epoch),
+        seed=config.seed,
+        num_steps=num_steps,
+        mesh=mesh,
+    )
+    raw_config = config_lib.to_json_dict(config)
+    report = None
+    with (
+        Checkpointer(
+            workdir,
+            keep_latest=config.train.keep_latest,
+            keep_best=config.train.keep_best,
+            monitor=config.train.monitor,
+        ) as checkpointer,
+        Dashboard(workdir) as dashboard,
+        stop_signal() as stop,
+    ):
+        state = _start(config, networks, data, optimizer, checkpointer, mesh)
+        first_step = int(state.step)
+        if first_step == 0:
+            dashboard.start(raw_config, state.variables["params"])
+        batches = data.train.iterate(config.seed, first_step)
+        watch = NonFiniteWatch(config.optim.max_nonfinite_steps)
+        rates = Rates(config.train.batch_size)
+        bar = tqdm(
+            range(first_step, num_steps),
+            initial=first_step,
+            total=num_steps,
+            desc="train",
+            unit="step",
+            dynamic_ncols=True,
+        )
+        for step in bar:
+            state, output = train_step(state, sharding.place_batch(next(batches), mesh))
+            watch.check(output)
+            rates.count_step()
+            done = step + 1
+            is_last = done == num_steps or stop.received is not None
+
+            if done % config.train.log_every_steps == 0 or is_last:
+                scalars = {k: float(v) for k, v in output.scalars.items()}
+                speed = rates.read() | {"input_samples_per_second": batches.samples_per_second}
+                dashboard.scalars(done, scalars | speed | memory_gib(), "train")
+                bar.set_postfix_str(
+                    f"loss {scalars['loss']:.4f}, {speed['samples_per_second']:.1f} samples/s, "
+                    f"input could give {speed['input_samples_per_second']:.0f}/s"
+                )
+            if done % config.train.image_every_steps == 0 or is_last:
+                dashboard.pictures(done, output.pictures)
+            metrics = None
+            if (done % eval_every == 0 or done == num_steps) and stop.received is None:
+                report = evaluate(
+                    networks.depth_net,
+                    state.variables,
+                    data.evaluation,
+                    dataset=data.eval_name,
+                    step=done,
+                    config=config.eval,
+                    mesh=mesh,
+                    pictures_folder=workdir / "eval" / data.eval_name,
+                )
+                report.write(workdir / "eval")
+                dashboard.report(report)
+                tqdm.write(report.table())
+                metrics = report.scalars()
+            if done % config.train.checkpoint_every_steps == 0 or metrics or is_last:
+                checkpointer.save(
+                    done,
+                    variables=state.variables,
+                    training=state.training,
+                    config=raw_config,
+                    metrics=metrics,
+                )
+            if is_last:
+                break
+        watch.finish()
+        bar.close()
+    return Outcome(state, report, stop.received)
+
+
+def _start(
+    config: Config,
+    networks: Networks,
+    data: DataSets,
+    optimizer: Any,
+    checkpointer: Checkpointer,
+    mesh: Mesh,
+) -> TrainState:
+    """The newest checkpoint's state, else a fresh one, replicated over the mesh."""
+
+    def create(key: jax.Array) -> TrainState:
+        variables = networks.init(key, config.data.image_shape, data.num_context)
+        return TrainState.create(variables, optimizer)
+
+    key = jax.random.key(config.seed)
+    everywhere = sharding.replicated(mesh)
+    expected = abstract_like(jax.eval_shape(create, key), everywhere)
+    restored = checkpointer.restore_latest(expected.variables, expected.training)
+    if restored is None:
+        return jax.jit(create, out_shardings=everywhere)(key)
+    variables, training = restored
+    logging.info("Resuming from step %d of %s", int(training["step"]), checkpointer.folder)
+    return TrainState(variables=variables, **training)
+
+
+class NonFiniteWatch:
+    """Ends a run that has stopped learning.
+
+    It reads each step's counters one step late, so that the device never waits for the host.
+    """
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._previous: StepOutput | None = None
+
+    def check(self, output: StepOutput) -> None:
+        """Looks at the previous step and remembers this one."""
+        self.finish()
+        self._previous = output
+
+    def finish(self) -> None:
+        """Looks at the step that is still unread.
+
+        Raises:
+            TrainingError: too many steps in a row were skipped.
+        """
+        if self._previous is None:
+            return
+        scalars, self._previous = self._previous.scalars, None
+        in_a_row = int(scalars["nonfinite_in_a_row"])
+        if in_a_row:
+            logging.warning("Loss or gradient not finite: step skipped (%d in a row)", in_a_row)
+        if in_a_row >= self._limit:
+            raise TrainingError(
+                f"{in_a_row} steps in a row had no finite loss or gradient, and the limit is "
+                f"config.optim.max_nonfinite_steps={self._limit}. The parameters are those before "
+                "them. Look for corrupt images, lower config.optim.{depth,pose}.lr, or set "
+                "config.optim.clip_norm"
+            )
+
+
+class StopSignal:
+    """Whether somebody asked the run to stop."""
+
+    received: signal.Signals | None = None
+
+
+@contextmanager
+def stop_signal() -> Iterator[StopSignal]:
+    """Turns the first SIGINT or SIGTERM into a request; the second one acts as usual."""
+    stop = StopSignal()
+    usual = {}
+
+    def receive(number: int, _: object) -> None:
+        stop.received = signal.Signals(number)
+        for name, handler in usual.items():
+            signal.signal(name, handler)
+        tqdm.write(f"{stop.received.name}: saving after this step; once more stops at once")
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        usual[name] = signal.signal(name, receive)
+    try:
+        yield stop
+    finally:
+        for name, handler in usual.items():
+            signal.signal(name, handler)

@@ -1,0 +1,99 @@
+"""Pictures of inverse depth, and files of depth, written atomically."""
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from PIL import Image
+
+from packnet_jax.errors import DataError
+
+PNG_DEPTH_SCALE = 256  # 16-bit depth pictures hold metres * 256
+
+
+def colorize_inv_depth(
+    inv_depth: Float[ndarray, "h w"],
+    *,
+    normalizer: float | None = None,
+    percentile: float = 95,
+    colormap: str = "plasma",
+    ignore_zeros: bool = False,
+) -> Float[ndarray, "h w 3"]:
+    """Colours in [0, 1]: bright is near.
+
+    Args:
+        normalizer: the inverse depth that gets the brightest colour; by default the `percentile`
+            of the map itself, so that pictures of different maps do not share a scale.
+        ignore_zeros: leave zeros (no value) out of that percentile.
+
+    Source: packnet-sfm utils/depth.py: viz_inv_depth.
+    Differs: does not change its argument (reference bug 10).
+    """
+    if normalizer is None:
+        counted = inv_depth[inv_depth > 0] if ignore_zeros else inv_depth
+        normalizer = float(np.percentile(counted, percentile)) if counted.size else 1.0
+    relative = np.clip(inv_depth / np.asarray(normalizer + 1e-6, inv_depth.dtype), 0, 1)
+    return matplotlib.colormaps[colormap](relative)[..., :3]
+
+
+def stack_picture(
+    rgb: Float[ndarray, "h w 3"], inv_depth: Float[ndarray, "h w"]
+) -> UInt8[ndarray, "h2 w 3"]:
+    """The picture with its inverse depth below it."""
+    return to_uint8(np.concatenate([rgb, colorize_inv_depth(inv_depth)], axis=0))
+
+
+def to_uint8(image: Float[ndarray, "h w c"]) -> UInt8[ndarray, "h w c"]:
+    """[0, 1] to 0..255, rounded."""
+    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def write_image(path: Path, image: UInt8[ndarray, "h w 3"]) -> None:
+    """Writes a picture in the format of the path's suffix."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format=Image.registered_extensions()[path.suffix.lower()])
+    write_atomically(path, buffer.getvalue())
+
+
+def write_depth(
+    path: Path, depth: Float[ndarray, "h w"], intrinsics: Float[ndarray, "3 3"] | None = None
+) -> None:
+    """Writes a depth map as `.npz` (exact) or 16-bit `.png` (metres * 256, at most 255.99).
+
+    The `.npz` holds `depth` and `intrinsics`; unknown intrinsics are an empty array [0, 0].
+
+    Source: packnet-sfm utils/depth.py: write_depth.
+    Differs: unknown intrinsics are an empty array and not a pickled None, which numpy refuses to
+        load by default.
+    """
+    buffer = io.BytesIO()
+    if path.suffix == ".npz":
+        known = np.zeros((0, 0), np.float32) if intrinsics is None else intrinsics
+        np.savez_compressed(buffer, depth=depth, intrinsics=known)
+    elif path.suffix == ".png":
+        levels = np.clip(depth * PNG_DEPTH_SCALE, 0, np.iinfo(np.uint16).max)
+        Image.fromarray(levels.astype(np.uint16)).save(buffer, format="PNG")
+    else:
+        raise DataError(f"{path}: depth is written as .npz or .png, not {path.suffix!r}")
+    write_atomically(path, buffer.getvalue())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file that is either whole or not there, whenever the process is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

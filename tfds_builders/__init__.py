@@ -1,0 +1,1 @@
+"""Builders that turn raw driving data, or a rendered scene, into stores of frames."""
