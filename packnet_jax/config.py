@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from packnet_jax.errors import ConfigError
 
 DATASETS = ("kitti_raw", "synthetic_drive")
+DEPTH_TYPES = {"kitti_raw": ("velodyne", ""), "synthetic_drive": ("dense", "lidar", "")}
 SHAPE_MULTIPLE = 32  # the encoders halve an image five times
 
 
@@ -263,7 +264,7 @@ def _violations(c: Config) -> list[str]:
             c.data.name != "kitti_raw" or bool(c.data.root),
             "data.root: empty; give the folder of the raw data: --config.data.root=DIR",
         ),
-        _one_of("data.depth_type", c.data.depth_type, ("velodyne", "")),
+        _one_of("data.depth_type", c.data.depth_type, DEPTH_TYPES.get(c.data.name, ())),
         (
             1 <= c.loss.num_scales <= 4,
             f"loss.num_scales: given {c.loss.num_scales}, expected 1 to 4",
@@ -330,9 +331,14 @@ def _violations(c: Config) -> list[str]:
         ("eval.batch_size", c.eval.batch_size, 1),
         ("eval.num_pictures", c.eval.num_pictures, 0),
     ]
-    rules += [(v >= low, f"{name}: given {v}, expected at least {low}") for name, v, low in at_least]
+    rules += [
+        (v >= low, f"{name}: given {v}, expected at least {low}") for name, v, low in at_least
+    ]
     return [f"config.{message}" for holds, message in rules if not holds]
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...] | list[str]) -> tuple[bool, str]:
-    return value in allowed, f"{name}: given {value!r}, expected one of {', '.join(map(repr, allowed))}"
+    return (
+        value in allowed,
+        f"{name}: given {value!r}, expected one of {', '.join(map(repr, allowed))}",
+    )

@@ -146,9 +146,7 @@ def evaluate_constant(
     return summarize(rows, dataset=dataset, step=step, config=config)
 
 
-def summarize(
-    rows: list[dict[str, Any]], *, dataset: str, step: int, config: EvalConfig
-) -> Report:
+def summarize(rows: list[dict[str, Any]], *, dataset: str, step: int, config: EvalConfig) -> Report:
     """Means over the rows that have metrics.
 
     Raises:

@@ -3,13 +3,15 @@
 Pixel centres lie at integer coordinates, the top-left one at (0, 0).
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 
 def resize_bilinear(
-    image: Float[Array, "*b h w c"], shape: tuple[int, int]
+    image: Float[Array, "*b h w c"], shape: Sequence[int]
 ) -> Float[Array, "*b {shape[0]} {shape[1]} c"]:
     """Resizes so that the centres of the four corner pixels stay where they are.
 
@@ -32,15 +34,16 @@ def _interpolate_axis(image: Array, size: int, axis: int) -> Array:
     """Linear interpolation along one axis at `size` evenly spaced places from end to end."""
     last = image.shape[axis] - 1
     source = np.linspace(0.0, last, size)
-    below = np.clip(np.floor(source).astype(np.int32), 0, max(last - 1, 0))
+    below = np.floor(source).astype(np.int32)
     above = np.minimum(below + 1, last)
     weight = jnp.asarray(source - below, image.dtype)
     weight = jnp.expand_dims(weight, tuple(range(1, -axis)))
-    return jnp.take(image, below, axis) * (1 - weight) + jnp.take(image, above, axis) * weight
+    first, second = (jnp.take(image, index, axis, mode="clip") for index in (below, above))
+    return first + (second - first) * weight
 
 
 def resize_nearest(
-    image: Float[Array, "*b h w c"], shape: tuple[int, int]
+    image: Float[Array, "*b h w c"], shape: Sequence[int]
 ) -> Float[Array, "*b {shape[0]} {shape[1]} c"]:
     """Resizes by copying: output row i is input row floor(i h / H), likewise for columns.
 
@@ -48,7 +51,7 @@ def resize_nearest(
     """
     for axis, size in zip((-3, -2), shape, strict=True):
         if image.shape[axis] != size:
-            image = jnp.take(image, np.arange(size) * image.shape[axis] // size, axis)
+            image = jnp.take(image, np.arange(size) * image.shape[axis] // size, axis, mode="clip")
     return image
 
 

@@ -90,7 +90,10 @@ def infer(
     depth_of = jax.jit(partial(infer_inv_depth, trained.network))
     written, unreadable = [], []
     for picture, target in tqdm(
-        list(zip(pictures, targets, strict=True)), desc="infer", unit="image", disable=len(pictures) < 2
+        list(zip(pictures, targets, strict=True)),
+        desc="infer",
+        unit="image",
+        disable=len(pictures) < 2,
     ):
         try:
             image = read_picture(picture)
@@ -151,7 +154,9 @@ def parse_image_shape(words: Sequence[str] | None) -> tuple[int, int] | None:
     if words is None:
         return None
     numbers = [int(w) for w in words if w.strip().isdigit()]
-    fits = len(words) == len(numbers) == 2 and all(n > 0 and n % SHAPE_MULTIPLE == 0 for n in numbers)
+    fits = len(words) == len(numbers) == 2 and all(
+        n > 0 and n % SHAPE_MULTIPLE == 0 for n in numbers
+    )
     if not fits:
         raise ConfigError(
             f"--image_shape: given {','.join(words)!r}, expected H,W, both multiples of "

@@ -129,7 +129,11 @@ def _compare_with_earlier(path: Path, config: Config) -> None:
     now = json.loads(json.dumps(config_lib.to_json_dict(config)))
     before, after = flatten_dict(earlier, sep="."), flatten_dict(now, sep=".")
     changed = [k for k in after if after[k] != before.get(k)]
-    networks = [f"config.{k}: {before.get(k)!r} there, {after[k]!r} given" for k in changed if k.startswith("model.")]
+    networks = [
+        f"config.{k}: {before.get(k)!r} there, {after[k]!r} given"
+        for k in changed
+        if k.startswith("model.")
+    ]
     if networks:
         raise ConfigError(
             f"--workdir: {path.parent} holds a run of other networks ({'; '.join(networks)}); "

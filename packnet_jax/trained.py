@@ -41,10 +41,6 @@ def load_depth_network(path: Path) -> TrainedDepthNetwork:
         lambda key: networks.init(key, data.image_shape, num_context), jax.random.key(0)
     )
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    variables = checkpoint.read_variables(
-        stored.folder, checkpoint.abstract_like(abstract, device)
-    )
+    variables = checkpoint.read_variables(stored.folder, checkpoint.abstract_like(abstract, device))
     own = {name: {"depth_net": collection["depth_net"]} for name, collection in variables.items()}
-    return TrainedDepthNetwork(
-        networks.depth_net, own, stored.config, stored.step, stored.folder
-    )
+    return TrainedDepthNetwork(networks.depth_net, own, stored.config, stored.step, stored.folder)

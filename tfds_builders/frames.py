@@ -1,4 +1,4 @@
-"""What every frame store has in common: its features, its depth codec and its builder.
+"""What every frame store has in common: its features and its builder.
 
 A frame store is a TFDS data set with one split, 'frames', written as array records in build
 order, so that a frame is found by its integer position (its *record*). Each frame is stored
@@ -6,24 +6,20 @@ once. Which frames are targets, and which are neighbours in time, is said by the
 """
 
 import io
-import struct
-import zlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
 from packnet_jax.errors import DataError
+from tfds_builders.depth_codec import decode_depth, encode_depth
+
+__all__ = ["SPLIT", "Frame", "FramesBuilder", "Missing", "decode_depth", "encode_depth"]
 
 SPLIT = "frames"
-
-# magic, height, width, number of stored values; the count is -1 where all are stored (dense).
-_DEPTH_HEADER = struct.Struct("<4sIIi")
-_DEPTH_MAGIC = b"dpt1"
-_SPARSE_BELOW = 0.5
 
 # TFDS sorts records by 128-bit keys, in memory, one bucket (a thousandth of the keys) at a time.
 # Keys this far apart put about a thousand frames into each.
@@ -69,50 +65,6 @@ class Missing(NamedTuple):
     reason: str
 
 
-def encode_depth(depth: np.ndarray | None) -> bytes:
-    """Compresses a depth map without loss of float32 precision; None becomes empty bytes.
-
-    Values that are not finite and positive mean "no depth" and come back as 0. Sparse maps are
-    kept as flat positions and values, others whole.
-    """
-    if depth is None:
-        return b""
-    if depth.ndim != 2:
-        raise ValueError(f"A depth map has shape [h, w], but this one has {depth.shape}.")
-    flat = depth.astype("<f4").ravel()
-    is_valid = np.isfinite(flat) & (flat > 0)
-    positions = np.flatnonzero(is_valid)
-    if len(positions) < _SPARSE_BELOW * flat.size:
-        steps = np.diff(positions, prepend=0).astype("<u4")
-        count, body = len(positions), steps.tobytes() + flat[positions].tobytes()
-    else:
-        count, body = -1, np.where(is_valid, flat, 0).astype("<f4").tobytes()
-    return _DEPTH_HEADER.pack(_DEPTH_MAGIC, *depth.shape, count) + zlib.compress(body, 6)
-
-
-def decode_depth(data: bytes) -> np.ndarray | None:
-    """The inverse of `encode_depth`: float32 [h, w], or None for empty bytes.
-
-    Raises:
-        ValueError: if the bytes are not a depth map that `encode_depth` wrote.
-    """
-    if not data:
-        return None
-    try:
-        magic, height, width, count = _DEPTH_HEADER.unpack_from(data)
-        if magic != _DEPTH_MAGIC:
-            raise ValueError(f"it starts with {magic!r} instead of {_DEPTH_MAGIC!r}")
-        body = zlib.decompress(data[_DEPTH_HEADER.size :])
-        if count < 0:
-            return np.frombuffer(body, "<f4").reshape(height, width).copy()
-        depth = np.zeros(height * width, np.float32)
-        positions = np.cumsum(np.frombuffer(body, "<u4", count), dtype=np.int64)
-        depth[positions] = np.frombuffer(body, "<f4", count, offset=4 * count)
-        return depth.reshape(height, width)
-    except (struct.error, zlib.error, ValueError, IndexError) as error:
-        raise ValueError(f"These {len(data)} bytes are not a depth map: {error}.") from error
-
-
 class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Base of the builders; it numbers the frames and writes the metadata.
 
@@ -147,29 +99,6 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     # Nothing is downloaded. This also spares TFDS a look for a file of checksums, which fails
     # where the package importlib_resources, which it needs but does not declare, is absent.
     url_infos = None
-
-    @classmethod
-    @abstractmethod
-    def from_options(
-        cls,
-        *,
-        data_dir: str,
-        root: str,
-        split: str,
-        reach: int,
-        depth_type: str,
-        with_stereo: bool,
-    ) -> Self:
-        """The builder for one split.
-
-        Args:
-            data_dir: where built sets are kept.
-            root: folder of the raw data; may be '' for data that are made.
-            split: name or path of the list of target frames.
-            reach: how many frames before and after each target are stored as well.
-            depth_type: which depth to store; '' for none.
-            with_stereo: whether the other eye's frames are stored.
-        """
 
     @abstractmethod
     def read_frames(self) -> Iterator[Frame | Missing]:
@@ -231,6 +160,7 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         metadata = ledger.metadata(self.targets(), self.stereo_pairs())
         if not metadata["targets"]:
             raise DataError(_nothing_left(self.name, ledger.missing))
+        assert isinstance(self.info.metadata, tfds.core.MetadataDict)
         self.info.metadata.update(metadata)
 
 

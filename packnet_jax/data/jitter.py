@@ -50,14 +50,18 @@ def draw_jitter(rng: np.random.Generator, strengths: Sequence[float]) -> Jitter:
             "Jitter strengths are (brightness, contrast, saturation, hue[, channel gains]), not "
             f"negative and with hue <= 0.5, but these are {tuple(strengths)}."
         )
-    factors = [float(rng.uniform(max(0.0, 1.0 - s), 1.0 + s)) for s in strengths[:3]]
+
+    def factor(strength: float) -> float:
+        return float(rng.uniform(max(0.0, 1.0 - strength), 1.0 + strength))
+
+    brightness, contrast, saturation = map(factor, strengths[:3])
     hue = float(rng.uniform(-strengths[3], strengths[3]))
     order = tuple(STEPS[i] for i in rng.permutation(len(STEPS)))
     gains = None
     if len(strengths) == 5 and strengths[4] > 0:
         red, green, blue = rng.uniform(1.0 - strengths[4], 1.0 + strengths[4], size=3).tolist()
         gains = (red, green, blue)
-    return Jitter(*factors, hue, order, gains)
+    return Jitter(brightness, contrast, saturation, hue, order, gains)
 
 
 def apply_jitter(image: np.ndarray, jitter: Jitter) -> np.ndarray:

@@ -1,5 +1,7 @@
 """From a configuration to pipelines: which store, which split, which size."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,17 +69,111 @@ def open_evaluation(config: Config) -> tuple[EvalPipeline, str]:
     return _examples(store, config), _name(config, config.data.eval_split)
 
 
+def open_kitti_raw(
+    *,
+    root: str,
+    tfds_dir: str,
+    split: str,
+    depth_type: str = "velodyne",
+    back_context: int = 0,
+    forward_context: int = 0,
+    strides: Sequence[int] = (1,),
+    with_stereo: bool = False,
+) -> FrameStore:
+    """The frames of a KITTI raw split, and as many neighbours as the context reaches.
+
+    Args:
+        root: folder of the raw data.
+        tfds_dir: where built sets are kept.
+        split: name or path of the list of target frames.
+        depth_type: which depth to store; '' for none.
+        back_context: frames before the target that samples will need.
+        forward_context: frames after it.
+        strides: steps between these frames.
+        with_stereo: whether to store the other eye's frames.
+
+    Raises:
+        DataError: the split is not found, or nothing can be stored.
+    """
+    from tfds_builders.kitti_raw import KittiRaw
+
+    return open_store(
+        partial(
+            KittiRaw.from_options,
+            data_dir=str(Path(tfds_dir).expanduser()),
+            root=root,
+            split=split,
+            reach=max(back_context, forward_context) * max(strides),
+            depth_type=depth_type,
+            with_stereo=with_stereo,
+        )
+    )
+
+
+def open_synthetic_drive(
+    *,
+    tfds_dir: str,
+    split: str,
+    image_shape: tuple[int, int],
+    num_streets: int,
+    frames_per_street: int,
+    moving_cars: bool = True,
+    depth_type: str = "dense",
+    with_stereo: bool = False,
+) -> FrameStore:
+    """Rendered streets; see `tfds_builders.synthetic_drive`.
+
+    Args:
+        tfds_dir: where built sets are kept.
+        split: 'train' or 'test': they share no street.
+        image_shape: height and width to render at.
+        num_streets: how many streets.
+        frames_per_street: length of each drive.
+        moving_cars: whether other cars drive.
+        depth_type: 'dense', 'lidar' or '' for none.
+        with_stereo: whether to render the other eye's frames.
+
+    Raises:
+        DataError: an option is unknown or out of range.
+    """
+    from tfds_builders.synthetic_drive import SyntheticDrive
+
+    return open_store(
+        partial(
+            SyntheticDrive.from_options,
+            data_dir=str(Path(tfds_dir).expanduser()),
+            split=split,
+            image_shape=image_shape,
+            num_streets=num_streets,
+            frames_per_street=frames_per_street,
+            moving_cars=moving_cars,
+            depth_type=depth_type,
+            with_stereo=with_stereo,
+        )
+    )
+
+
 def _open(config: Config, split: str, *, for_training: bool) -> FrameStore:
     data = config.data
-    return open_store(
-        data.name,
-        root=data.root,
+    if data.name == "kitti_raw":
+        return open_kitti_raw(
+            root=data.root,
+            tfds_dir=data.tfds_dir,
+            split=split,
+            depth_type=data.depth_type,
+            back_context=data.back_context if for_training else 0,
+            forward_context=data.forward_context if for_training else 0,
+            strides=data.strides,
+        )
+    streets = data.synthetic
+    return open_synthetic_drive(
         tfds_dir=data.tfds_dir,
         split=split,
+        image_shape=data.image_shape,
+        num_streets=streets.num_test_streets if split == "test" else streets.num_streets,
+        frames_per_street=streets.frames_per_street,
+        moving_cars=streets.moving_cars,
         depth_type=data.depth_type,
-        back_context=data.back_context if for_training else 0,
-        forward_context=data.forward_context if for_training else 0,
-        strides=data.strides,
     )
 
 

@@ -1,8 +1,8 @@
 """Batches from a store: `TrainPipeline` for steps, `EvalPipeline` for one image at a time."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import grain
 import numpy as np
@@ -10,8 +10,10 @@ import numpy as np
 from packnet_jax.batch import Batch
 from packnet_jax.data.index import make_index
 from packnet_jax.data.jitter import apply_jitter, draw_jitter
-from packnet_jax.data.store import FrameStore, StoredFrame
-from packnet_jax.data.transforms import resize_depth, resize_image, resize_intrinsics, to_float
+from packnet_jax.data.order import SampleOrder
+from packnet_jax.data.resized import ResizedFrames, motion
+from packnet_jax.data.store import FrameStore
+from packnet_jax.data.transforms import resize_image, resize_intrinsics, to_float
 from packnet_jax.errors import DataError
 
 
@@ -22,8 +24,8 @@ class TrainPipeline:
     however many threads. It rests on three things: the order of samples is a permutation per pass
     over the data, derived from the seed and the number of the pass; the colour jitter of a sample
     is drawn from a generator derived from the seed and the sample's place in the stream; and the
-    store's bytes do not change. The first two are grain's index sampling and `random_map`, so a
-    stream is promised to repeat under the same version of grain and numpy, and of Pillow and
+    store's bytes do not change. The first is `SampleOrder`, the second grain's `random_map`, so a
+    stream is promised to repeat under the same versions of numpy and grain, and of Pillow and
     OpenCV for the pixels. With several hosts, sample i of the stream goes to host i modulo their
     number after the draw, so that all hosts' parts of a step are together the batch that one host
     would have made.
@@ -94,7 +96,7 @@ class TrainPipeline:
         )
         self.batch_size = batch_size
         self.steps_per_epoch = -(-len(self.index.target) * repeat // batch_size)
-        self._frames = _ResizedFrames(store, image_shape, is_kept=cache_resized)
+        self._frames = ResizedFrames(store, image_shape, is_kept=cache_resized)
         self._jittering = tuple(jittering)
         self._shuffle = shuffle
         self._with_depth, self._with_pose, self._with_stereo = with_depth, with_pose, with_stereo
@@ -109,7 +111,9 @@ class TrainPipeline:
 
     def batch(self, seed: int, step: int) -> Batch:
         """This host's part of the batch of `step` (from 0), in numpy."""
-        return self._stream(seed)[step]
+        batch = self._stream(seed)[step]
+        assert batch is not None  # the stream has no end
+        return batch
 
     def iterate(self, seed: int, start_step: int = 0) -> "BatchIterator":
         """`batch(seed, start_step)`, `batch(seed, start_step + 1)`, ... without end."""
@@ -118,10 +122,8 @@ class TrainPipeline:
         return BatchIterator(batches, self.batch_size)
 
     def _stream(self, seed: int) -> grain.MapDataset:
-        samples = grain.MapDataset.range(len(self)).seed(seed)
-        if self._shuffle:
-            samples = samples.shuffle()
-        samples = samples.repeat().random_map(self._sample)
+        order = SampleOrder(len(self), seed=seed, shuffle=self._shuffle)
+        samples = grain.MapDataset.source(order).seed(seed).random_map(self._sample)
         mine = samples[self._process_index :: self._process_count]
         local_size = self.batch_size // self._process_count
         return mine.batch(local_size, drop_remainder=True, batch_fn=_stack)
@@ -142,13 +144,13 @@ class TrainPipeline:
             rgb_context=to_float(np.stack(jittered[1:]) if context else no_context),
             rgb_context_original=to_float(np.stack(images[1:]) if context else no_context),
             intrinsics=target.intrinsics.astype(np.float32),
-            index=np.int32(position),
-            valid=np.bool_(True),
+            index=np.array(position, np.int32),
+            valid=np.array(True),
         )
         if self._with_depth:
             sample = sample._replace(depth=self._frames.depth(target.record)[..., None])
         if self._with_pose:
-            sample = sample._replace(context_T_target=_motion(target, context))
+            sample = sample._replace(context_T_target=motion(target, context))
         if self._with_stereo:
             stereo = self._frames[int(self.index.stereo[position])]
             sample = sample._replace(
@@ -248,65 +250,6 @@ class EvalPipeline:
         return iter(examples.to_iter_dataset(self._read_options))
 
 
-class _ResizedFrame(NamedTuple):
-    record: int
-    image: np.ndarray
-    intrinsics: np.ndarray
-    world_T_camera: np.ndarray
-    stereo_T_camera: np.ndarray
-
-
-class _ResizedFrames:
-    """Frames at one size; a frame that is kept equals one made anew, so keeping is invisible."""
-
-    def __init__(self, store: FrameStore, shape: tuple[int, int], *, is_kept: bool):
-        self._store = store
-        self._shape = shape
-        self._kept: dict[Any, Any] | None = {} if is_kept else None
-
-    def __getitem__(self, record: int) -> _ResizedFrame:
-        return self._get(record, lambda: self._resize(record, self._store[record]))
-
-    def depth(self, record: int) -> np.ndarray:
-        """Depth of a target, float32 [h, w]."""
-        return self._get(("depth", record), lambda: self._resized_depth(record))
-
-    def _get(self, key: Any, make: Callable[[], Any]) -> Any:
-        if self._kept is None:
-            return make()
-        if key not in self._kept:  # two threads may both make it: the same value
-            self._kept[key] = make()
-        return self._kept[key]
-
-    def _resize(self, record: int, frame: StoredFrame) -> _ResizedFrame:
-        image = frame.image()
-        return _ResizedFrame(
-            record=record,
-            image=resize_image(image, self._shape),
-            intrinsics=resize_intrinsics(frame.intrinsics, image.shape[:2], self._shape),
-            world_T_camera=frame.world_T_camera,
-            stereo_T_camera=frame.stereo_T_camera,
-        )
-
-    def _resized_depth(self, record: int) -> np.ndarray:
-        depth = self._store[record].depth()
-        if depth is None:
-            raise DataError(f"{self._store[record].name} has no depth in {self._store.name}.")
-        return resize_depth(depth, self._shape)
-
-
-def _motion(target: _ResizedFrame, context: Sequence[_ResizedFrame]) -> np.ndarray:
-    """context_T_target, float32 [n, 4, 4]."""
-    motion = np.zeros((len(context), 4, 4))
-    for i, frame in enumerate(context):
-        rotation, translation = frame.world_T_camera[:3, :3], frame.world_T_camera[:3, 3]
-        context_T_world = np.eye(4)
-        context_T_world[:3, :3] = rotation.T
-        context_T_world[:3, 3] = -rotation.T @ translation
-        motion[i] = context_T_world @ target.world_T_camera
-    return motion.astype(np.float32)
-
-
 def _stack(samples: Sequence[Batch]) -> Batch:
     columns = zip(*samples, strict=True)
-    return Batch(*(None if column[0] is None else np.stack(column) for column in columns))
+    return Batch._make(None if column[0] is None else np.stack(column) for column in columns)

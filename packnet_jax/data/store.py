@@ -19,7 +19,10 @@ from absl import logging
 from tensorflow_datasets.proto import tf_example_pb2
 
 from packnet_jax.errors import DataError
-from tfds_builders.frames import SPLIT, FramesBuilder, decode_depth
+from tfds_builders.depth_codec import decode_depth
+from tfds_builders.frames import SPLIT, FramesBuilder
+
+_Example: Any = tf_example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class FrameSource(Protocol):
@@ -100,7 +103,7 @@ class FrameStore:
             DataError: if the record is damaged.
         """
         try:
-            example = tf_example_pb2.Example.FromString(self._source[int(record)])
+            example = _Example.FromString(self._source[int(record)])
             features = example.features.feature
             encoded = {key: features[key].bytes_list.value[0] for key in features}
             return StoredFrame(
@@ -121,78 +124,41 @@ class FrameStore:
         return f"record {record} of {len(self)} in {self.name}"
 
 
-def open_store(
-    name: str,
-    *,
-    root: str,
-    tfds_dir: str,
-    split: str,
-    depth_type: str = "",
-    back_context: int = 0,
-    forward_context: int = 0,
-    strides: Sequence[int] = (1,),
-    with_stereo: bool = False,
-) -> FrameStore:
-    """Opens a set of frames, building it under `tfds_dir` if it is not there yet.
+def open_store(make_builder: Callable[[], FramesBuilder]) -> FrameStore:
+    """Opens a set of frames, building it first if it is not there yet.
 
-    Processes that share `tfds_dir` wait for whichever builds first.
+    Processes that share the folder of built sets wait for whichever builds first.
 
     Args:
-        name: 'kitti_raw' or 'synthetic_drive'.
-        root: folder of the raw data, where the builder reads any.
-        tfds_dir: where built sets are kept.
-        split: name or path of the list of target frames.
-        depth_type: which depth to store; '' for none.
-        back_context: frames before the target that samples will need.
-        forward_context: frames after it.
-        strides: steps between these frames.
-        with_stereo: whether to store the other eye's frames.
+        make_builder: makes the builder; it is asked again after a build, since a builder learns
+            what is on disk only when it is made.
 
     Raises:
-        DataError: if the name is unknown, the split is not found, or nothing can be stored.
+        DataError: nothing can be stored.
     """
-    reach = max(back_context, forward_context) * max(strides, default=1)
-    builder = _builder_class(name).from_options(
-        data_dir=str(Path(tfds_dir).expanduser()),
-        root=root,
-        split=split,
-        reach=reach,
-        depth_type=depth_type,
-        with_stereo=with_stereo,
-    )
+    builder = make_builder()
     if not builder.is_prepared():
         with _only_one_process(Path(builder.data_dir).parent):
             if not builder.is_prepared():
                 builder.build()
-    source = builder.as_data_source(
-        SPLIT, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
-    )
-    full_name = f"{name}/{Path(builder.data_dir).parent.name}"
-    store = FrameStore(source, builder.info.metadata, name=full_name)
+        builder = make_builder()
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    read: Any = builder.as_data_source  # TFDS's decorator hides its signature from checkers
+    source = read(SPLIT, deserialize_method=raw)
+    full_name = f"{builder.name}/{Path(builder.data_dir).parent.name}"
+    metadata: Any = builder.info.metadata
+    store = FrameStore(source, metadata, name=full_name)
     if store.missing:
         first = "; ".join(f"{item['name']}: {item['reason']}" for item in store.missing[:3])
         logging.warning("%s lacks %d frames, first: %s", full_name, len(store.missing), first)
     return store
 
 
-def _builder_class(name: str) -> type[FramesBuilder]:
-    # Imported here, since most programs need one of them only.
-    if name == "kitti_raw":
-        from tfds_builders.kitti_raw import KittiRaw
-
-        return KittiRaw
-    if name == "synthetic_drive":
-        from tfds_builders.synthetic_drive import SyntheticDrive
-
-        return SyntheticDrive
-    raise DataError(f"Data set {name!r} is unknown; choose 'kitti_raw' or 'synthetic_drive'.")
-
-
 @contextmanager
 def _only_one_process(folder: Path) -> Iterator[None]:
     """Holds a lock beside `folder`, and clears what a killed build left in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_suffix(".lock"), "w") as lock:
+    with open(folder.parent / f"{folder.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it if this process dies
         for leftover in folder.glob("incomplete.*"):
             shutil.rmtree(leftover, ignore_errors=True)

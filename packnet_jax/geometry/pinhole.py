@@ -37,7 +37,7 @@ def resize_intrinsics(
         from_shape: Its height and width.
         to_shape: Height and width after resizing.
 
-    Source: packnet-sfm datasets/augmentations.py: resize_image_and_intrinsics.
+    Source: packnet-sfm datasets/augmentations.py: resize_sample_image_and_intrinsics.
     """
     (from_height, from_width), (to_height, to_width) = from_shape, to_shape
     return K * jnp.array([to_width / from_width, to_height / from_height, 1.0], K.dtype)[:, None]
@@ -51,7 +51,8 @@ def flip_intrinsics(K: Float[Array, "*b 3 3"], width: int) -> Float[Array, "*b 3
 
     Source: packnet-sfm models/model_utils.py: flip_batch_input.
     """
-    return K.at[..., 0, 2].set(width - K[..., 0, 2])
+    sign = jnp.ones((3, 3), K.dtype).at[0, 2].set(-1)
+    return K * sign + jnp.zeros((3, 3), K.dtype).at[0, 2].set(width)
 
 
 def crop_intrinsics(K: Float[Array, "*b 3 3"], left: int, top: int) -> Float[Array, "*b 3 3"]:

@@ -1,5 +1,7 @@
 """Rigid transforms: Euler angles, pose vectors, inversion, application to points."""
 
+import functools
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -63,5 +65,5 @@ def apply_matrix(
 
     A sum of scaled columns: it fuses into its surroundings, unlike a product or a reduction.
     """
-    size = matrix.shape[-1]
-    return sum(matrix[..., :, j] * vector[..., j, None] for j in range(size))
+    columns = range(matrix.shape[-1])
+    return functools.reduce(jnp.add, [matrix[..., :, j] * vector[..., j, None] for j in columns])

@@ -39,9 +39,7 @@ def sample_bilinear(
     elif padding_mode == "reflection":
         u, v = _reflect(u, image.shape[-2]), _reflect(v, image.shape[-3])
     elif padding_mode != "border":
-        raise ValueError(
-            f"padding_mode is {padding_mode!r}; use 'zeros', 'border' or 'reflection'"
-        )
+        raise ValueError(f"padding_mode is {padding_mode!r}; use 'zeros', 'border' or 'reflection'")
     left, right, weight_right = _neighbours(u, image.shape[-2])
     top, bottom, weight_bottom = _neighbours(v, image.shape[-3])
     above = _lerp(_gather(image, left, top), _gather(image, right, top), weight_right)
@@ -85,7 +83,7 @@ def _neighbours(x: Array, size: int) -> tuple[Array, Array, Array]:
     result would be undefined for the huge coordinates of points behind the camera.
     """
     x = jax.lax.clamp(jnp.zeros((), x.dtype), x, jnp.array(size - 1, x.dtype))
-    first = jnp.clip(jnp.floor(x), 0, max(size - 2, 0))
+    first = jnp.floor(x)
     index = first.astype(jnp.int32)
     return index, jnp.minimum(index + 1, size - 1), x - first
 

@@ -1,6 +1,7 @@
 """The self-supervised objective: context images warped into the target view must look like it."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import jax
@@ -13,6 +14,8 @@ from packnet_jax.geometry.warp import PaddingMode, synthesize_view
 from packnet_jax.image import resize_bilinear
 from packnet_jax.losses.smoothness import smoothness_loss
 from packnet_jax.losses.ssim import ssim_loss
+
+_REDUCTIONS = {"min": jnp.min, "mean": jnp.mean}
 
 
 class PhotometricMaps(NamedTuple):
@@ -48,7 +51,8 @@ def photometric_error(
 ) -> Float[Array, "b n h w _"]:
     """Per-pixel difference, weight * ssim_loss + (1 - weight) * |difference|, mean over channels.
 
-    With weight 0 the channels of |difference| stay apart.
+    With weight 0 the channels stay apart, so that a minimum over contexts also picks the channel
+    that fits best.
 
     Args:
         synthesized: Warped or unmoved context images.
@@ -125,7 +129,7 @@ def multi_view_photometric_loss(
     Differs: `photometric` is the photometric part alone; the reference's metric of that name is
         the total. `progressive_scaling` acts as documented; in the reference it never does.
     """
-    if photometric_reduce_op not in ("min", "mean"):
+    if photometric_reduce_op not in _REDUCTIONS:
         raise ValueError(f"photometric_reduce_op is {photometric_reduce_op!r}; use 'min' or 'mean'")
     if automask_loss and photometric_reduce_op != "min":
         raise ValueError("automask_loss=True needs photometric_reduce_op='min', given 'mean'")
@@ -134,47 +138,33 @@ def multi_view_photometric_loss(
             f"num_scales is {num_scales}, but only {len(inv_depth_pyramid)} inverse depths came"
         )
     inv_depth_pyramid = inv_depth_pyramid[:num_scales]
-    errors, rgb_pyramid, finest = [], [], None
-    for inv_depth in inv_depth_pyramid:
-        shape = inv_depth.shape[-3:-1]
-        target, contexts = resize_bilinear(rgb, shape), resize_bilinear(rgb_context, shape)
-        scale = shape[1] / rgb.shape[-2]
-        K_scaled = scale_intrinsics(K, scale, scale)[:, None]
-        depth = inv_depth_to_depth(inv_depth)[:, None]
-        warped = synthesize_view(
-            contexts, depth, K_scaled, K_scaled, context_T_target, padding_mode=padding_mode
+    error_of = functools.partial(
+        photometric_error, ssim_loss_weight=ssim_loss_weight, C1=C1, C2=C2, clip_loss=clip_loss
+    )
+    rgb_pyramid = [resize_bilinear(rgb, inv_depth.shape[1:3]) for inv_depth in inv_depth_pyramid]
+    maps = [
+        _compare(
+            target,
+            resize_bilinear(rgb_context, target.shape[1:3]),
+            inv_depth,
+            scale_intrinsics(K, target.shape[2] / rgb.shape[2], target.shape[2] / rgb.shape[2]),
+            context_T_target,
+            error_of=error_of,
+            reduce=_REDUCTIONS[photometric_reduce_op],
+            use_automask=automask_loss,
+            padding_mode=padding_mode,
         )
-
-        def compare(images: Array, target: Array = target) -> Array:
-            return photometric_error(
-                images,
-                target[:, None],
-                ssim_loss_weight=ssim_loss_weight,
-                C1=C1,
-                C2=C2,
-                clip_loss=clip_loss,
-            )
-
-        error = _reduce(compare(warped), photometric_reduce_op)
-        automask = jnp.ones_like(error)
-        if automask_loss:
-            unmoved = _reduce(compare(contexts), photometric_reduce_op)
-            automask = jnp.asarray(error <= unmoved, error.dtype)
-            error = jnp.minimum(error, unmoved)
-        if finest is None:
-            finest = PhotometricMaps(warped, error, automask)
-        errors.append(jnp.mean(error))
-        rgb_pyramid.append(target)
-
+        for target, inv_depth in zip(rgb_pyramid, inv_depth_pyramid, strict=True)
+    ]
     weights = scale_weights(num_scales, progressive_scaling, progress)
-    photometric = jnp.sum(weights * jnp.stack(errors))
+    photometric = jnp.sum(weights * jnp.stack([jnp.mean(scale.error) for scale in maps]))
     smoothness = jnp.zeros_like(photometric)
     if smooth_loss_weight > 0:
         smoothness = smooth_loss_weight * smoothness_loss(
             inv_depth_pyramid, rgb_pyramid, scale_weights=weights
         )
-    maps = jax.lax.stop_gradient(finest)
-    return PhotometricResult(photometric + smoothness, photometric, smoothness, maps)
+    finest = jax.lax.stop_gradient(maps[0])
+    return PhotometricResult(photometric + smoothness, photometric, smoothness, finest)
 
 
 def scale_weights(
@@ -199,7 +189,28 @@ def scale_weights(
     return jnp.where(jnp.arange(num_scales) < in_use, 1.0 / in_use, 0.0)
 
 
-def _reduce(error: Array, operation: str) -> Array:
-    """Error over contexts, [b, n, h, w, c] -> [b, h, w, 1]; 'min' also runs over channels."""
-    over = jnp.min if operation == "min" else jnp.mean
-    return over(error, axis=(1, -1))[..., None]
+def _compare(
+    rgb: Array,
+    rgb_context: Array,
+    inv_depth: Array,
+    K: Array,
+    context_T_target: Array,
+    *,
+    error_of: Callable[[Array, Array], Array],
+    reduce: Callable[..., Array],
+    use_automask: bool,
+    padding_mode: PaddingMode,
+) -> PhotometricMaps:
+    """Warps the contexts into the target view and compares, all at the size of `inv_depth`.
+
+    Under `jit` the terms without motion are computed once for all scales of equal size.
+    """
+    depth, K, target = inv_depth_to_depth(inv_depth)[:, None], K[:, None], rgb[:, None]
+    warped = synthesize_view(rgb_context, depth, K, K, context_T_target, padding_mode=padding_mode)
+    over_contexts_and_channels = (1, -1)
+    error = reduce(error_of(warped, target), over_contexts_and_channels)[..., None]
+    if not use_automask:
+        return PhotometricMaps(warped, error, jnp.ones_like(error))
+    unmoved = reduce(error_of(rgb_context, target), over_contexts_and_channels)[..., None]
+    automask = jnp.asarray(error <= unmoved, error.dtype)
+    return PhotometricMaps(warped, jnp.minimum(error, unmoved), automask)

@@ -1,5 +1,6 @@
 """Depth metrics of one image against its ground truth."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ def garg_crop_mask(height: int, width: int) -> Bool[np.ndarray, "{height} {width
 
 def fit_to_ground_truth(
     depth: Float[Array, "h w"],
-    shape: tuple[int, int],
+    shape: Sequence[int],
     scale_output: Literal["resize", "top-center"],
 ) -> Float[Array, "{shape[0]} {shape[1]}"]:
     """Brings a predicted depth map to the size of its ground truth.

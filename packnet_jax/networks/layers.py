@@ -9,6 +9,9 @@ from jaxtyping import Array, Float
 torch_default_init = variance_scaling(1 / 3, "fan_in", "uniform")
 """Uniform in +-1/sqrt(fan_in): what a torch convolution starts from."""
 
+xavier_init = xavier_uniform()
+"""Uniform, for PackNet and PoseNet."""
+
 kaiming_fan_out_init = variance_scaling(2.0, "fan_out", "normal")
 """Normal with variance 2 / fan_out, for the residual encoders."""
 
@@ -55,7 +58,7 @@ def conv2d(
     name: str,
     stride: int = 1,
     use_bias: bool = True,
-    kernel_init: Initializer = xavier_uniform(),
+    kernel_init: Initializer = xavier_init,
     bias_init: Initializer = nn.initializers.zeros,
 ) -> nn.Conv:
     """A square convolution with kernel_size // 2 zeros on every side.

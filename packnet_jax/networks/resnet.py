@@ -3,7 +3,9 @@
 He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
 """
 
+import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 from jaxtyping import Array, Float
 
 from packnet_jax.networks.layers import check_image_size, conv2d, kaiming_fan_out_init
@@ -26,6 +28,12 @@ def residual_conv2d(features: int, kernel_size: int, *, name: str, stride: int =
         kernel_init=kaiming_fan_out_init,
         name=name,
     )
+
+
+def max_pool_3x3(x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
+    """The largest value around every second pixel."""
+    padding = ((0, 0), (1, 1), (1, 1), (0, 0))
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)
 
 
 class BasicBlock(nn.Module):
@@ -96,7 +104,7 @@ class ResNetEncoder(nn.Module):
         x = residual_conv2d(64, 7, stride=2, name="conv1")((images - IMAGE_MEAN) / IMAGE_STD)
         x = nn.relu(BatchNorm(name="bn1")(x, train=train))
         features = [x]
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        x = max_pool_3x3(x)
         stages = zip(STAGE_WIDTHS, STAGE_SIZES[self.depth], strict=True)
         for stage, (width, num_blocks) in enumerate(stages, start=1):
             for i in range(num_blocks):

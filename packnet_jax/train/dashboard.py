@@ -61,7 +61,9 @@ class Dashboard:
         images = {
             "input": maps.rgb,
             "inverse_depth": colorize_inv_depth(maps.inv_depth[..., 0]),
-            "photometric_error": np.repeat(maps.photometric_error / max(1e-6, maps.photometric_error.max()), 3, -1),
+            "photometric_error": np.repeat(
+                maps.photometric_error / max(1e-6, maps.photometric_error.max()), 3, -1
+            ),
             "automask": np.repeat(maps.automask, 3, -1),
         } | {f"warped_context_{i}": image for i, image in enumerate(maps.warped_context)}
         self._writer.write_images(

@@ -23,7 +23,7 @@ def draw_drive(
         speed: mean way per frame, metres.
     """
     height = rng.uniform(1.2, 1.9)
-    pitch, yaw, roll = np.deg2rad(rng.uniform([-9.0, -9.0, -2.0], [6.0, 9.0, 2.0]))
+    pitch, yaw, roll = np.deg2rad(rng.uniform([-7.0, -14.0, -2.5], [9.0, 14.0, 2.5]))
     offset, swing = rng.uniform(-0.4, 0.4), rng.uniform(0.0, 0.3)
     wave, start = rng.uniform(25, 60), rng.uniform(0, 2 * np.pi)
     steps = speed * (1 + 0.06 * _smooth_noise(rng, num_frames))
@@ -53,10 +53,13 @@ def right_eye(world_T_left: Float[ndarray, "4 4"]) -> Float[ndarray, "4 4"]:
 def rotation(*, pitch: float, yaw: float, roll: float) -> Float[ndarray, "3 3"]:
     """R_y(yaw) R_x(pitch) R_z(roll), radians; positive pitch looks up, positive yaw right."""
     (cx, cy, cz), (sx, sy, sz) = np.cos([pitch, yaw, roll]), np.sin([pitch, yaw, roll])
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return about_y @ about_x @ about_z
+    return np.array(  # written out, since products of matrices round differently by machine
+        [
+            [cy * cz + sy * sx * sz, sy * sx * cz - cy * sz, sy * cx],
+            [cx * sz, cx * cz, -sx],
+            [cy * sx * sz - sy * cz, sy * sz + cy * sx * cz, cy * cx],
+        ]
+    )
 
 
 def _smooth_noise(rng: np.random.Generator, count: int) -> Float[ndarray, " count"]:

@@ -37,6 +37,10 @@ _PAINTS = (
 )
 
 
+def _all(material: Material) -> tuple[Material, Material, Material]:
+    return material, material, material
+
+
 def _pick(rng: np.random.Generator, colours: tuple[Point, ...], spread: float) -> Point:
     colour = np.array(colours[rng.integers(len(colours))])
     return tuple(np.clip(colour * rng.uniform(1 - spread, 1 + spread, 3), 0.03, 0.95))
@@ -73,37 +77,34 @@ def draw_house(
         phase=rng.random(),
     )
     yield wall
-    roof = dataclasses.replace(
+    top = dataclasses.replace(
         wall,
         base=(base[0], base[1] - height, base[2]),
-        materials=(Material.ROOF, Material.ROOF, Material.ROOF),
+        materials=_all(Material.ROOF),
         colour=_pick(rng, _ROOFS, 0.1),
         phase=rng.random(),
     )
     if is_town and rng.random() < 0.7:
         yield dataclasses.replace(
-            roof, half_x=half_x + 0.25, half_z=half_z + 0.02, height=rng.uniform(0.3, 0.7)
+            top, half_x=half_x + 0.25, half_z=half_z + 0.02, height=rng.uniform(0.3, 0.7)
         )
-        return
+    else:
+        yield from _gabled_roof(rng, top, is_town=is_town)
+
+
+def _gabled_roof(rng: np.random.Generator, top: Solid, *, is_town: bool) -> Iterator[Solid]:
     rise, overhang = rng.uniform(2.0, 4.0), 0.0 if is_town else 0.35
-    ridge_along_z = is_town or rng.random() < 0.6
-    half_x, half_z = half_x + overhang, half_z + overhang
+    half_x, half_z = top.half_x + overhang, top.half_z + overhang
+    roof = dataclasses.replace(top, half_x=half_x, half_z=half_z, height=rise)
+    tiles, gable = Material.ROOF, Material.CONCRETE
+    if is_town or rng.random() < 0.6:
+        yield dataclasses.replace(roof, lean_x=half_x / rise, materials=(tiles, gable, tiles))
+    else:
+        yield dataclasses.replace(roof, lean_z=half_z / rise, materials=(gable, tiles, tiles))
+    x, y, z = top.base
     yield dataclasses.replace(
-        roof,
-        half_x=half_x,
-        half_z=half_z,
-        height=rise,
-        lean_x=half_x / rise if ridge_along_z else 0.0,
-        lean_z=0.0 if ridge_along_z else half_z / rise,
-        materials=(
-            Material.ROOF if ridge_along_z else Material.CONCRETE,
-            Material.CONCRETE if ridge_along_z else Material.ROOF,
-            Material.ROOF,
-        ),
-    )
-    yield dataclasses.replace(
-        roof,
-        base=(base[0] + rng.uniform(-1, 1), base[1] - height, base[2] + rng.uniform(-2, 2)),
+        top,
+        base=(x + rng.uniform(-1, 1), y, z + rng.uniform(-2, 2)),
         half_x=0.4,
         half_z=0.45,
         height=rise + 0.9,
@@ -119,7 +120,7 @@ def draw_hill(rng: np.random.Generator, *, base: Point) -> Solid:
         height=40 + rng.uniform(40, 62),
         half_z=60.0,
         is_ellipsoid=True,
-        materials=(Material.LEAVES,) * 3,
+        materials=_all(Material.LEAVES),
         label=sc.TERRAIN,
         colour=tuple(np.array([0.30, 0.39, 0.28]) * rng.uniform(0.85, 1.15, 3)),
         phase=rng.random(),
@@ -137,7 +138,7 @@ def draw_tree(rng: np.random.Generator, *, base: Point, scale: float) -> Iterato
         height=trunk + 1.0,
         half_z=radius,
         yaw=rng.uniform(0, 1.5),
-        materials=(Material.BARK,) * 3,
+        materials=_all(Material.BARK),
         label=sc.VEGETATION,
         colour=(0.33, 0.25, 0.18),
         phase=rng.random(),
@@ -153,7 +154,7 @@ def draw_tree(rng: np.random.Generator, *, base: Point, scale: float) -> Iterato
             half_z=half * rng.uniform(0.85, 1.15),
             yaw=rng.uniform(0, 1.5),
             is_ellipsoid=True,
-            materials=(Material.LEAVES,) * 3,
+            materials=_all(Material.LEAVES),
             label=sc.VEGETATION,
             colour=colour,
             phase=rng.random(),
@@ -163,7 +164,7 @@ def draw_tree(rng: np.random.Generator, *, base: Point, scale: float) -> Iterato
 def draw_hedge(rng: np.random.Generator, *, x: float, y: float, end: float) -> Iterator[Solid]:
     """Hedges or low walls along the pavement, with gaps."""
     is_wall, height = rng.random() < 0.35, rng.uniform(0.7, 1.7)
-    grown = ((Material.LEAVES,) * 3, sc.VEGETATION, (0.20, 0.33, 0.12))
+    grown = (_all(Material.LEAVES), sc.VEGETATION, (0.20, 0.33, 0.12))
     built = ((Material.BRICK, Material.BRICK, Material.CONCRETE), sc.BUILDING, (0.6, 0.5, 0.42))
     materials, label, colour = built if is_wall else grown
     z = rng.uniform(-12, -6)
@@ -192,7 +193,7 @@ def draw_lamp(
         half_x=0.075,
         height=height,
         half_z=0.075,
-        materials=(Material.METAL,) * 3,
+        materials=_all(Material.METAL),
         label=sc.POLE,
         colour=(0.42, 0.45, 0.44),
         phase=rng.random(),
@@ -215,37 +216,31 @@ def draw_lamp(
 def draw_car(
     rng: np.random.Generator, *, base: Point, yaw: float, velocity_z: float = 0.0
 ) -> Iterator[Solid]:
-    """A body, a glazed cabin and four wheels; one in five is a van. Its front is local +z."""
-    is_van = rng.random() < 0.2
+    """A body, a glazed cabin and four wheels; one in four is a van. Its front is local +z."""
+    is_van = rng.random() < 0.25
     half_z = rng.uniform(2.3, 2.6) if is_van else rng.uniform(1.85, 2.25)
     half_x, clearance = rng.uniform(0.84, 0.92), 0.28
     belt = rng.uniform(1.0, 1.2) if is_van else rng.uniform(0.55, 0.65)
     cabin = rng.uniform(0.7, 0.9) if is_van else rng.uniform(0.5, 0.62)
-    paint, phase = _pick(rng, _PAINTS, 0.1), rng.random()
-
-    def part(x: float, above: float, z: float) -> Point:
-        cos, sin = np.cos(yaw), np.sin(yaw)
-        return (base[0] + cos * x + sin * z, base[1] - above, base[2] - sin * x + cos * z)
-
     body = Solid(
-        base=part(0.0, clearance, 0.0),
+        base=_beside(base, yaw, above=clearance),
         half_x=half_x,
         height=belt,
         half_z=half_z,
         lean_x=0.06,
         lean_z=0.1,
         yaw=yaw,
-        materials=(Material.PAINT,) * 3,
+        materials=_all(Material.PAINT),
         label=sc.CAR,
-        colour=paint,
-        phase=phase,
+        colour=_pick(rng, _PAINTS, 0.1),
+        phase=rng.random(),
         velocity_z=velocity_z,
         casts_shade=True,
     )
     yield body
     yield dataclasses.replace(
         body,
-        base=part(0.0, clearance + belt, 0.0 if is_van else -0.25),
+        base=_beside(base, yaw, above=clearance + belt, ahead=0.0 if is_van else -0.25),
         half_x=half_x - 0.07,
         height=cabin,
         half_z=half_z - 0.15 if is_van else half_z * 0.62,
@@ -254,18 +249,31 @@ def draw_car(
         materials=(Material.GLASS, Material.GLASS, Material.PAINT),
         casts_shade=False,
     )
-    for x in (-half_x + 0.06, half_x - 0.06):
-        for z in (-half_z * 0.62, half_z * 0.62):
+    yield from _wheels(body, base)
+
+
+def _wheels(body: Solid, base: Point) -> Iterator[Solid]:
+    for aside in (-body.half_x + 0.06, body.half_x - 0.06):
+        for ahead in (-body.half_z * 0.62, body.half_z * 0.62):
             yield dataclasses.replace(
                 body,
-                base=part(x, 0.0, z),
+                base=_beside(base, body.yaw, aside=aside, ahead=ahead),
                 half_x=0.12,
                 height=0.64,
                 half_z=0.32,
                 lean_x=0.0,
                 lean_z=0.0,
                 is_ellipsoid=True,
-                materials=(Material.RUBBER,) * 3,
+                materials=_all(Material.RUBBER),
                 colour=(0.07, 0.07, 0.075),
                 casts_shade=False,
             )
+
+
+def _beside(
+    base: Point, yaw: float, *, aside: float = 0.0, above: float = 0.0, ahead: float = 0.0
+) -> Point:
+    """A point given in a car's own axes."""
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    x, y, z = base
+    return (x + cos * aside + sin * ahead, y - above, z - sin * aside + cos * ahead)

@@ -120,7 +120,7 @@ def _to_local(solid: Solid, frame: int, rays: Rays) -> Rays:
     """Expresses the rays in the solid's own axes."""
     cos, sin = np.cos(solid.yaw), np.sin(solid.yaw)
     base_z = solid.base[2] + solid.velocity_z * frame
-    x, y, z = rays.centre - (solid.base[0], solid.base[1], base_z)
+    x, y, z = rays.centre - np.array([solid.base[0], solid.base[1], base_z])
     centre = np.array([cos * x - sin * z, y, sin * x + cos * z])
     if sin == 0 and cos == 1:
         return Rays(centre, rays.x, rays.y, rays.z)
@@ -154,13 +154,11 @@ def _box_depth(
     return np.where(is_hit, enter, np.inf), entered
 
 
-def _ellipsoid_depth(
-    solid: Solid, frame: int, rays: Rays
-) -> tuple[Float[ndarray, "n h w"], int]:
+def _ellipsoid_depth(solid: Solid, frame: int, rays: Rays) -> tuple[Float[ndarray, "n h w"], int]:
     """The nearer root of the quadratic of a unit sphere in scaled axes."""
     local = _to_local(solid, frame, rays)
     half = np.array([solid.half_x, solid.height / 2, solid.half_z])
-    centre = (local.centre + (0, half[1], 0)) / half
+    centre = (local.centre + np.array([0, half[1], 0])) / half
     x, y, z = local.x / half[0], local.y / half[1], local.z / half[2]
     a = x * x + y * y + z * z
     b = centre[0] * x + centre[1] * y + centre[2] * z

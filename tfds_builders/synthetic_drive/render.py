@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
-from tfds_builders.synthetic_drive import textures
+from tfds_builders.synthetic_drive import noise
 from tfds_builders.synthetic_drive.raycast import (
     NOTHING,
     Hits,
@@ -47,7 +47,7 @@ class Renderer:
         self._camera = camera
         self._table = surface_table(street)
         rng = np.random.Generator(np.random.PCG64([street.seed, *b"lattice"]))
-        self._lattice = textures.make_lattice(rng)
+        self._lattice = noise.make_lattice(rng)
         self._offsets = _ray_offsets(supersampling)
 
     def render(self, world_T_camera: Float[ndarray, "4 4"], frame: int) -> View:
@@ -100,7 +100,7 @@ def lidar_mask(
     azimuth = np.deg2rad(np.arange(-89, 89 + azimuth_step / 2, azimuth_step))
     u = camera.fx * np.tan(azimuth) + camera.cx
     v = camera.cy - camera.fy * np.tan(elevation) / np.cos(azimuth)
-    column, row = np.round(u).astype(int) + 0 * np.round(v).astype(int), np.round(v).astype(int)
+    column, row = np.broadcast_arrays(np.round(u).astype(int), np.round(v).astype(int))
     is_inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
     mask = np.zeros((camera.height, camera.width), bool)
     mask[row[is_inside], column[is_inside]] = True

@@ -1,29 +1,50 @@
 """From what rays meet to colours: textures, matt shading, the shade under cars, the sky."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from tfds_builders.synthetic_drive import textures
+from tfds_builders.synthetic_drive import noise, textures
+from tfds_builders.synthetic_drive.noise import Colour, Lattice, Surface
 from tfds_builders.synthetic_drive.raycast import NOTHING, Hits, Rays
 from tfds_builders.synthetic_drive.scene import Camera, Material, Solid, Street, SurfaceTable
-from tfds_builders.synthetic_drive.textures import Colour, Lattice, Surface, Values
 
 _FURTHEST = 1e5  # metres; beyond it every texture has faded to its mean
 
 
-class PointCloud:
-    """The points where a set of rays meets surfaces, and the directions around them, flattened."""
+class Points(NamedTuple):
+    """Where rays meet surfaces, in the world."""
 
-    def __init__(self, rays: Rays, hits: Hits, camera: Camera, right: Values, down: Values):
-        """Args: right, down are the camera's x and y axes in the world."""
-        self.rows = np.flatnonzero(hits.surface.ravel() != NOTHING)
-        self.surface = hits.surface.ravel()[self.rows]
-        depth = np.minimum(hits.depth.ravel()[self.rows], _FURTHEST)
-        self.direction = np.stack([axis.ravel()[self.rows] for axis in (rays.x, rays.y, rays.z)])
-        self.world = rays.centre[:, None] + depth * self.direction
-        self.per_u = np.asarray(right)[:, None] * (depth / camera.fx)
-        self.per_v = np.asarray(down)[:, None] * (depth / camera.fy)
+    surface: Int[ndarray, " n"]
+    """Rows of the surface table."""
+
+    world: Float[ndarray, "3 n"]
+    direction: Float[ndarray, "3 n"]
+    """Of the rays, unit z in the camera."""
+
+    per_u: Float[ndarray, "3 n"]
+    """How far a point moves, at constant depth, for one pixel to the right."""
+
+    per_v: Float[ndarray, "3 n"]
+    """The same for one pixel down."""
+
+
+def _points(
+    rays: Rays, hits: Hits, camera: Camera, world_T_camera: Float[ndarray, "4 4"]
+) -> Points:
+    """The hits, flattened, without the sky."""
+    is_hit = hits.surface != NOTHING
+    depth = np.minimum(hits.depth[is_hit], _FURTHEST)
+    direction = np.stack([axis[is_hit] for axis in (rays.x, rays.y, rays.z)])
+    return Points(
+        surface=hits.surface[is_hit],
+        world=rays.centre[:, None] + depth * direction,
+        direction=direction,
+        per_u=world_T_camera[:3, :1] * (depth / camera.fx),
+        per_v=world_T_camera[:3, 1:2] * (depth / camera.fy),
+    )
 
 
 def shade(
@@ -37,19 +58,17 @@ def shade(
     frame: int,
 ) -> Float[ndarray, "n h w 3"]:
     """The colour each ray sees, in [0, 1]."""
-    colours = np.empty((hits.depth.size, 3), np.float32)
-    points = PointCloud(rays, hits, camera, world_T_camera[:3, 0], world_T_camera[:3, 1])
-    is_sky = hits.surface.ravel() == NOTHING
-    if is_sky.any():
-        directions = np.stack([axis.ravel()[is_sky] for axis in (rays.x, rays.y, rays.z)])
-        colours[is_sky] = _sky(street, lattice, directions, 1 / camera.fx)
-    if len(points.rows):
-        colours[points.rows] = _shade_points(street, table, lattice, points, frame)
-    return colours.reshape(*hits.depth.shape, 3)
+    colours = np.empty((*hits.depth.shape, 3), np.float32)
+    is_sky = hits.surface == NOTHING
+    directions = np.stack([axis[is_sky] for axis in (rays.x, rays.y, rays.z)])
+    colours[is_sky] = _sky(street, lattice, directions, 1 / camera.fx)
+    points = _points(rays, hits, camera, world_T_camera)
+    colours[~is_sky] = _shade_points(street, table, lattice, points, frame)
+    return colours
 
 
 def _shade_points(
-    street: Street, table: SurfaceTable, lattice: Lattice, points: PointCloud, frame: int
+    street: Street, table: SurfaceTable, lattice: Lattice, points: Points, frame: int
 ) -> Colour:
     s = points.surface
     local = _turn(table, s, points.world - _origins(table, s, frame))
@@ -104,7 +123,7 @@ def _round_normals(
 
 
 def _footprints(
-    table: SurfaceTable, points: PointCloud, normal: Float[ndarray, "3 n"]
+    table: SurfaceTable, points: Points, normal: Float[ndarray, "3 n"]
 ) -> Float[ndarray, "3 n"]:
     """How far one pixel's step moves along each local axis on the surface, metres.
 
@@ -194,7 +213,7 @@ def _sky(
         colour=blue.astype(np.float32),
     )
     octaves = ((0.16, 0.16, 0.9), (0.06, 0.07, 0.5), (0.025, 0.03, 0.3), (0.01, 0.013, 0.2))
-    cloud = textures.fractal(lattice, surface, octaves, 123)
+    cloud = noise.fractal(lattice, surface, octaves, 123)
     share = np.clip(light.cloudiness + 0.9 * cloud, 0, 1) * np.clip(0.35 + 3 * up, 0, 1)
     white = (0.97, 0.97, 0.98)
-    return np.clip(textures.mix(surface.colour, white, 0.85 * share) * np.array(light.gain), 0, 1)
+    return np.clip(noise.mix(surface.colour, white, 0.85 * share) * np.array(light.gain), 0, 1)

@@ -1,125 +1,24 @@
-"""Colours of surfaces, as functions of coordinates fixed to them.
-
-Every pattern is band-limited: a detail fades to its mean as its size falls below what a pixel
-covers, so that images taken from different distances agree and nothing flickers.
-"""
+"""Colours of surfaces, as functions of coordinates fixed to them."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
 
+from tfds_builders.synthetic_drive.noise import (
+    Colour,
+    Lattice,
+    Octave,
+    Surface,
+    Values,
+    box,
+    fade,
+    fractal,
+    mix,
+    random_cells,
+    stripes,
+)
 from tfds_builders.synthetic_drive.objects import STOREY
 from tfds_builders.synthetic_drive.scene import LaneMarking, Material
-
-Lattice = Float[ndarray, "l l"]
-Values = Float[ndarray, " n"]
-Colour = Float[ndarray, "n 3"]
-
-_LATTICE_SIZE = 256
-
-
-class Surface(NamedTuple):
-    """Points on surfaces of one material, in axes fixed to their object; metres.
-
-    u runs along the surface horizontally. v runs up a wall (0 at its foot) or along z on level
-    ground. w is the remaining coordinate, for textures that fill space.
-    """
-
-    u: Values
-    v: Values
-    w: Values
-    footprint_u: Values
-    """Extent of one pixel on the surface along u."""
-
-    footprint_v: Values
-    half_width: Values
-    """Half the extent of the face along u; 0 for the ground."""
-
-    height: Values
-    is_end: Values
-    """1 on z faces (a car's front and back), else 0."""
-
-    front: Values
-    """+1 on +x and +z faces, -1 on the opposite ones."""
-
-    phase: Values
-    colour: Colour
-
-
-def make_lattice(rng: np.random.Generator) -> Lattice:
-    """Random values in [-1, 1] that all noise of a street is read from."""
-    return rng.uniform(-1, 1, (_LATTICE_SIZE, _LATTICE_SIZE)).astype(np.float32)
-
-
-def value_noise(lattice: Lattice, x: Values, y: Values) -> Values:
-    """Smoothly interpolated lattice values, in [-1, 1]; one cell is one unit."""
-    floor_x, floor_y = np.floor(x), np.floor(y)
-    sx, sy = x - floor_x, y - floor_y
-    sx, sy = sx * sx * (3 - 2 * sx), sy * sy * (3 - 2 * sy)
-    left, top = floor_x.astype(np.int32), floor_y.astype(np.int32)
-    mask = _LATTICE_SIZE - 1
-    x0, x1 = left & mask, (left + 1) & mask
-    y0, y1 = (top & mask) * _LATTICE_SIZE, ((top + 1) & mask) * _LATTICE_SIZE
-    flat = lattice.ravel()
-    upper, lower = flat[y0 + x0], flat[y1 + x0]
-    upper = upper + sx * (flat[y0 + x1] - upper)
-    lower = lower + sx * (flat[y1 + x1] - lower)
-    return upper + sy * (lower - upper)
-
-
-def fade(size: Values | float, footprint: Values) -> Values:
-    """1 for details (half a wavelength) well above a pixel, 0 from two thirds of a pixel on."""
-    return np.clip(1.5 * size / footprint - 1, 0, 1)
-
-
-Octave = tuple[float, float, float]
-"""Cell along u and along v, metres, and amplitude."""
-
-
-def fractal(lattice: Lattice, s: Surface, octaves: tuple[Octave, ...], shift: float = 0) -> Values:
-    """A sum of noise octaves, each faded where its cells are too small to be seen."""
-    total = np.zeros_like(s.u)
-    for i, (cell_u, cell_v, amplitude) in enumerate(octaves):
-        weight = fade(cell_u, s.footprint_u) * fade(cell_v, s.footprint_v)
-        seen = np.flatnonzero(weight)
-        offset = s.phase[seen] * 251 + 17.3 * i + shift
-        x, y = s.u[seen] / cell_u + offset, s.v[seen] / cell_v + 0.37 * offset
-        total[seen] += amplitude * weight[seen] * value_noise(lattice, x, y)
-    return total
-
-
-def random_cells(lattice: Lattice, i: Values, j: Values, phase: Values) -> Values:
-    """One random number in [-1, 1] for each integer cell (i, j) of each object."""
-    mask = _LATTICE_SIZE - 1
-    offset = (phase * 65536).astype(np.int32)
-    column = (i.astype(np.int32) + offset) & mask
-    row = (j.astype(np.int32) + (offset >> 8)) & mask
-    return lattice.ravel()[row * _LATTICE_SIZE + column]
-
-
-def box(x: Values, low: Values | float, high: Values | float, footprint: Values) -> Values:
-    """Share of a pixel of the given footprint, centred at x, that lies in [low, high]."""
-    left = np.clip((x - low) / footprint + 0.5, 0, 1)
-    return left - np.clip((x - high) / footprint + 0.5, 0, 1)
-
-
-def stripes(
-    x: Values, period: Values | float, low: float, high: float, footprint: Values
-) -> Values:
-    """Coverage by [low, high] (shares of a period) repeated; its mean where unresolved."""
-    period = np.asarray(period, np.float32)
-    cell = x - np.floor(x / period) * period
-    sharp = box(cell, low * period, high * period, footprint)
-    weight = fade(period / 2, footprint)
-    return (high - low) + weight * (sharp - (high - low))
-
-
-def mix(a: Colour, b: Colour | tuple[float, float, float], share: Values) -> Colour:
-    """a where share is 0, b where it is 1."""
-    return a + share[:, None] * (np.asarray(b, np.float32) - a)
 
 
 def _scaled(colour: Colour, *factors: Values) -> Colour:
@@ -170,7 +69,12 @@ _LEAVES: tuple[Octave, ...] = (
     (9.0, 9.0, 0.25),
     (25.0, 22.0, 0.25),
 )
-_FINE: tuple[Octave, ...] = ((0.04, 0.04, 0.15), (0.12, 0.12, 0.18), (0.4, 0.35, 0.18), (1.2, 1, 0.15))
+_FINE: tuple[Octave, ...] = (
+    (0.04, 0.04, 0.15),
+    (0.12, 0.12, 0.18),
+    (0.4, 0.35, 0.18),
+    (1.2, 1, 0.15),
+)
 
 
 def asphalt(lattice: Lattice, s: Surface, markings: tuple[LaneMarking, ...]) -> Colour:
@@ -210,40 +114,41 @@ def grass(lattice: Lattice, s: Surface) -> Colour:
 
 
 def facade(lattice: Lattice, s: Surface, *, has_bricks: bool) -> Colour:
-    """A wall with ledges and rows of windows; doors and shop windows on the ground floor."""
+    """A wall with ledges, rows of windows and, on the ground floor, doors."""
     colour = _scaled(s.colour, fractal(lattice, s, _WALL))
     if has_bricks:
         colour = _scaled(colour, _bricks(lattice, s))
     ledge = stripes(s.v, STOREY, 0.0, 0.07, s.footprint_v)
     colour = mix(colour, (0.74, 0.71, 0.66), 0.6 * ledge)
+    resolved = fade(0.7, s.footprint_u) * fade(0.8, s.footprint_v)
+    opening, frame, filling = _windows(lattice, s, resolved)
+    colour = mix(colour, (0.82, 0.81, 0.78), frame * resolved)
+    return mix(colour, filling, opening * (0.4 + 0.6 * resolved))
 
-    pitch = 2.0 + 1.6 * np.modf(s.phase * 7.31)[0]
-    count = np.maximum(np.floor(2 * s.half_width / pitch), 1)
-    pitch = 2 * s.half_width / count
+
+def _windows(lattice: Lattice, s: Surface, resolved: Values) -> tuple[Values, Values, Colour]:
+    """Coverage of a wall by windows and doors, by these with their frames, and their colour."""
+    wanted = 2.0 + 1.6 * np.modf(s.phase * 7.31)[0]
+    pitch = 2 * s.half_width / np.maximum(np.floor(2 * s.half_width / wanted), 1)
     column, row = np.floor((s.u + s.half_width) / pitch), np.floor(s.v / STOREY)
-    at_u = (s.u + s.half_width) - column * pitch
-    at_v = s.v - row * STOREY
+    at_u, at_v = s.u + s.half_width - (column + 0.5) * pitch, s.v - row * STOREY
     chance = random_cells(lattice, column, row, s.phase)
-    is_ground, is_below_roof = row == 0, (row + 1) * STOREY <= s.height + 0.1
-    is_door = is_ground & (chance > 0.45)
-
+    is_door = (row == 0) & (chance > 0.45)
     half = np.where(is_door, 0.55, 0.24 * pitch + 0.08)
     low, high = np.where(is_door, 0.0, 0.85), np.where(is_door, 2.2, 2.45)
-    resolved = fade(0.7, s.footprint_u) * fade(0.8, s.footprint_v)
+    is_storey = ((row + 1) * STOREY <= s.height + 0.1) & (s.height > STOREY)
 
-    def opening(margin: float) -> Values:
-        inside = box(at_u, pitch / 2 - half - margin, pitch / 2 + half + margin, s.footprint_u)
-        inside = inside * box(at_v, low - margin, high + margin, s.footprint_v)
-        return inside * is_below_roof * (s.height > 2.9)
+    def coverage(margin: float) -> Values:
+        across = box(at_u, -half - margin, half + margin, s.footprint_u)
+        return across * box(at_v, low - margin, high + margin, s.footprint_v) * is_storey
 
+    chance = chance * resolved
     pane = 0.20 + 0.16 * chance + 0.12 * (at_v - low) + 0.5 * fractal(lattice, s, _FINE, 11)
-    tint = np.stack([0.85 * pane, 0.95 * pane, 1.1 * pane], axis=-1)
+    glazing = np.stack([0.85 * pane, 0.95 * pane, 1.1 * pane], axis=-1)
+    cross = box(at_u, -0.04, 0.04, s.footprint_u)
+    glazing = mix(glazing, (0.8, 0.8, 0.78), cross)
     wood = 0.30 + 0.15 * np.stack([chance, np.modf(s.phase * 3.3)[0], -chance], axis=-1)
-    filling = np.where(is_door[:, None], wood, tint).astype(np.float32)
-    cross = box(at_u, pitch / 2 - 0.04, pitch / 2 + 0.04, s.footprint_u) * ~is_door
-    filling = mix(filling, (0.8, 0.8, 0.78), cross)
-    colour = mix(colour, (0.82, 0.81, 0.78), opening(0.14) * resolved)
-    return mix(colour, filling, opening(0.0) * (0.4 + 0.6 * resolved))
+    return coverage(0.0), coverage(0.14), np.where(is_door[:, None], wood, glazing)
 
 
 def _bricks(lattice: Lattice, s: Surface) -> Values:
@@ -253,7 +158,8 @@ def _bricks(lattice: Lattice, s: Surface) -> Values:
     joint = stripes(s.v, course, 0.0, 0.13, s.footprint_v)
     joint = np.maximum(joint, stripes(u, length, 0.0, 0.05, s.footprint_u))
     shade = random_cells(lattice, np.floor(u / length), row, s.phase)
-    return 0.25 * joint + 0.22 * shade * fade(course / 2, s.footprint_v)
+    resolved = fade(course / 2, s.footprint_v) * fade(length / 2, s.footprint_u)
+    return 0.25 * joint + 0.22 * shade * resolved
 
 
 def roof(lattice: Lattice, s: Surface) -> Colour:

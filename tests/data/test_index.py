@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from frame_stores import metadata
+
+from packnet_jax.data.index import make_index
+from packnet_jax.data.store import FrameStore
+from packnet_jax.errors import DataError
+
+
+def store(lengths, targets, **fields) -> FrameStore:
+    return FrameStore([], metadata(lengths, targets, **fields), name="listed")
+
+
+def samples(of: FrameStore, **options) -> list[tuple[int, list[int]]]:
+    index = make_index(of, **options)
+    return list(zip(index.target.tolist(), index.context.tolist(), strict=True))
+
+
+SEVEN = store([7], range(7))
+
+
+def neighbours(count, back, forward, stride):
+    """What the samples must be: written anew, frame by frame."""
+    found = []
+    for target in range(count):
+        before = [target - stride * k for k in range(back, 0, -1)]
+        after = [target + stride * k for k in range(1, forward + 1)]
+        if all(0 <= i < count for i in before + after):
+            found.append((target, before + after))
+    return found
+
+
+@pytest.mark.parametrize("back", [0, 1, 2, 3])
+@pytest.mark.parametrize("forward", [0, 1, 2, 3])
+@pytest.mark.parametrize("strides", [(1,), (2,), (1, 2), (2, 1), (1, 2, 3)])
+def test_samples_are_those_with_all_neighbours_stride_by_stride(back, forward, strides):
+    used = strides if back or forward else (1,)
+    expected = [pair for stride in used for pair in neighbours(7, back, forward, stride)]
+    options = {"back_context": back, "forward_context": forward, "strides": strides}
+    if expected:
+        assert samples(SEVEN, **options) == expected
+    else:
+        with pytest.raises(DataError, match="less context"):
+            make_index(SEVEN, **options)
+
+
+def test_context_order_is_oldest_first_then_forward():
+    assert samples(SEVEN, back_context=2, forward_context=1, strides=(2,)) == [(4, [0, 2, 6])]
+
+
+def test_context_stays_within_its_stream():
+    both = store([3, 3], range(6))
+    assert samples(both, back_context=1, forward_context=1) == [(1, [0, 2]), (4, [3, 5])]
+
+
+def test_a_gap_in_the_numbers_breaks_the_context():
+    gap = store([6], range(6), numbers=[[10, 11, 12, 14, 15, 16]])
+    assert samples(gap, back_context=1, forward_context=1) == [(1, [0, 2]), (4, [3, 5])]
+    assert samples(gap, back_context=1, strides=(2,)) == [(2, [0]), (3, [2]), (5, [3])]
+
+
+def test_the_order_and_repeats_of_the_split_are_kept():
+    assert [target for target, _ in samples(store([4], [3, 0, 3]))] == [3, 0, 3]
+
+
+def test_stereo_is_found_and_required_on_demand():
+    pairs = store([2, 2], [0, 1], stereo=[2, -1, 0, -1])
+    np.testing.assert_array_equal(make_index(pairs).stereo, [2, -1])
+    np.testing.assert_array_equal(make_index(pairs, with_stereo=True).target, [0])
+
+
+def test_shapes_without_context():
+    index = make_index(SEVEN)
+    assert index.context.shape == (7, 0)
+    assert index.context.dtype == index.target.dtype == np.int64
+
+
+@pytest.mark.parametrize("options", [{"back_context": -1}, {"strides": (0,)}, {"strides": ()}])
+def test_impossible_options_are_refused(options):
+    with pytest.raises(DataError, match="at least"):
+        make_index(SEVEN, **options)

@@ -1,0 +1,219 @@
+import itertools
+
+import numpy as np
+import pytest
+from fake_kitti import sparse_depth
+from frame_stores import SHAPE, K, memory_store, metadata, pose, record
+
+from packnet_jax.batch import Batch
+from packnet_jax.data.pipeline import EvalPipeline, TrainPipeline
+from packnet_jax.data.store import FrameStore
+from packnet_jax.data.transforms import resize_depth, resize_image, to_float
+from packnet_jax.errors import DataError
+
+SMALL = (12, 20)
+JITTER = (0.2, 0.2, 0.2, 0.05)
+
+
+def pipeline(store=None, **options) -> TrainPipeline:
+    defaults = {"image_shape": SMALL, "batch_size": 2, "jittering": JITTER, "num_threads": 0}
+    return TrainPipeline(store or memory_store(), **(defaults | options))
+
+
+def assert_equal(actual: Batch, expected: Batch) -> None:
+    for field, a, b in zip(Batch._fields, actual, expected, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=field)
+
+
+def joined(parts) -> Batch:
+    """Interleaves what the hosts made of one step."""
+    return Batch(
+        *(
+            None if fields[0] is None else np.stack(fields, 1).reshape(-1, *fields[0].shape[1:])
+            for fields in zip(*parts, strict=True)
+        )
+    )
+
+
+def test_fields_have_their_shapes_and_types():
+    everything = pipeline(with_depth=True, with_pose=True, with_stereo=True).batch(0, 0)
+    shapes = {key: value.shape for key, value in everything._asdict().items()}
+    assert shapes == {
+        "rgb": (2, 12, 20, 3),
+        "rgb_original": (2, 12, 20, 3),
+        "rgb_context": (2, 2, 12, 20, 3),
+        "rgb_context_original": (2, 2, 12, 20, 3),
+        "intrinsics": (2, 3, 3),
+        "index": (2,),
+        "valid": (2,),
+        "depth": (2, 12, 20, 1),
+        "context_T_target": (2, 2, 4, 4),
+        "rgb_stereo": (2, 12, 20, 3),
+        "stereo_T_target": (2, 4, 4),
+    }
+    assert {value.dtype.name for value in everything} == {"float32", "int32", "bool"}
+    assert everything.valid.all()
+
+
+def test_absent_fields_are_none():
+    batch = pipeline().batch(0, 0)
+    assert [batch.depth, batch.context_T_target, batch.rgb_stereo, batch.stereo_T_target] == [
+        None
+    ] * 4
+
+
+def test_no_context_is_an_empty_axis():
+    batch = pipeline(back_context=0, forward_context=0).batch(0, 0)
+    assert batch.rgb_context.shape == (2, 0, 12, 20, 3)
+
+
+def test_sequential_batches_run_over_the_end_of_a_pass():
+    ordered = pipeline(shuffle=False)
+    drawn = [ordered.batch(0, step).index.tolist() for step in range(5)]
+    assert drawn == [[0, 1], [2, 3], [4, 0], [1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(("batch_size", "repeat", "steps"), [(2, 1, 3), (5, 1, 1), (8, 3, 2)])
+def test_an_epoch_is_as_many_steps_as_its_samples_need(batch_size, repeat, steps):
+    assert pipeline(batch_size=batch_size, repeat=repeat).steps_per_epoch == steps
+
+
+def test_every_pass_is_a_new_permutation():
+    shuffled = pipeline(batch_size=5, jittering=())
+    passes = [tuple(shuffled.batch(3, step).index.tolist()) for step in range(12)]
+    assert all(sorted(order) == [0, 1, 2, 3, 4] for order in passes)
+    assert len(set(passes)) > 6
+
+
+def test_the_seed_changes_order_and_jitter():
+    one, other = (pipeline(batch_size=5).batch(seed, 0) for seed in (0, 1))
+    assert one.index.tolist() != other.index.tolist()
+    one, other = (pipeline(shuffle=False).batch(seed, 0) for seed in (0, 1))
+    np.testing.assert_array_equal(one.rgb_original, other.rgb_original)
+    assert np.abs(one.rgb - other.rgb).max() > 0.02
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    options = {"with_depth": True, "with_pose": True, "with_stereo": True}
+    expected = [pipeline(**options).batch(5, step) for step in range(7)]
+    used = pipeline(**options, cache_resized=True)
+    for step in (6, 0, 3, 3, 1, 6):
+        used.batch(4, step)  # other streams in between
+        assert_equal(used.batch(5, step), expected[step])
+
+
+@pytest.mark.parametrize("num_threads", [0, 1, 5])
+@pytest.mark.parametrize("start_step", [0, 4])
+def test_iterating_equals_asking(num_threads, start_step):
+    threaded = pipeline(num_threads=num_threads, prefetch=3)
+    batches = threaded.iterate(9, start_step)
+    for step, batch in enumerate(itertools.islice(batches, 8), start_step):
+        assert_equal(batch, pipeline().batch(9, step))
+    assert batches.samples_per_second > 0
+    assert batches.seconds_waited > 0
+
+
+@pytest.mark.parametrize("process_count", [2, 4])
+def test_all_hosts_together_make_the_batch_of_one(process_count):
+    options = {"batch_size": 4, "with_depth": True, "with_pose": True}
+    for step in range(4):
+        parts = [
+            pipeline(**options, process_index=i, process_count=process_count).batch(2, step)
+            for i in range(process_count)
+        ]
+        assert_equal(joined(parts), pipeline(**options).batch(2, step))
+
+
+def test_one_draw_of_jitter_serves_target_and_context_and_originals_are_kept():
+    twins = FrameStore(
+        [record(f"stream0/{i}", seed=1) for i in range(3)], metadata([3], [1]), name="twins"
+    )
+    batch = pipeline(twins, batch_size=1).batch(0, 0)
+    for context in range(2):
+        np.testing.assert_array_equal(batch.rgb_context[:, context], batch.rgb)
+        np.testing.assert_array_equal(batch.rgb_context_original[:, context], batch.rgb_original)
+    assert np.abs(batch.rgb - batch.rgb_original).max() > 0.02
+    expected = to_float(resize_image(twins[1].image(), SMALL))
+    np.testing.assert_array_equal(batch.rgb_original[0], expected)
+
+
+def test_jitter_differs_between_two_visits_and_can_be_switched_off():
+    first, second = (pipeline(batch_size=5, shuffle=False).batch(0, step) for step in range(2))
+    assert np.abs(first.rgb - second.rgb).max() > 0.02
+    plain = pipeline(batch_size=5, shuffle=False, jittering=()).batch(0, 0)
+    np.testing.assert_array_equal(plain.rgb, plain.rgb_original)
+    np.testing.assert_array_equal(plain.rgb_original, first.rgb_original)
+
+
+def test_intrinsics_and_depth_follow_the_size():
+    batch = pipeline(shuffle=False, with_depth=True).batch(0, 0)
+    expected = K * np.array([[20 / 40], [12 / 24], [1]])
+    np.testing.assert_allclose(batch.intrinsics[0], expected, rtol=1e-6)
+    np.testing.assert_array_equal(
+        batch.depth[0, ..., 0], resize_depth(sparse_depth(1, SHAPE), SMALL)
+    )
+
+
+def test_motion_takes_points_from_target_to_context():
+    batch = pipeline(shuffle=False, with_pose=True, with_stereo=True).batch(0, 0)
+    for row, target in enumerate((1, 2)):
+        for n, context in enumerate((target - 1, target + 1)):
+            expected = np.linalg.inv(pose(context)) @ pose(target)
+            np.testing.assert_allclose(batch.context_T_target[row, n], expected, atol=1e-6)
+    assert batch.stereo_T_target[0, 0, 3] == -0.5
+
+
+def test_the_other_eye_is_not_jittered():
+    batch = pipeline(shuffle=False, with_stereo=True).batch(0, 0)
+    expected = to_float(resize_image(memory_store()[2].image(), SMALL))
+    np.testing.assert_array_equal(batch.rgb_stereo[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("store_fields", "options", "message"),
+    [
+        ({"has_depth": False}, {"with_depth": True}, "no depth"),
+        ({"has_pose": False}, {"with_pose": True}, "no camera poses"),
+        ({}, {"batch_size": 3, "process_count": 2}, "shared by 2 hosts"),
+        ({}, {"batch_size": 0}, "positive multiple"),
+        ({}, {"process_index": 1}, "this is 1"),
+        ({}, {"repeat": 0}, "repeat"),
+    ],
+)
+def test_what_the_store_can_not_give_is_refused(store_fields, options, message):
+    with pytest.raises(DataError, match=message):
+        pipeline(memory_store(**store_fields), **options)
+
+
+@pytest.mark.parametrize("num_threads", [0, 3])
+def test_a_damaged_picture_is_named_also_from_a_thread(num_threads):
+    records = [record(f"stream0/{i}", seed=i) for i in range(3)]
+    whole = FrameStore(records, metadata([3], [1]), name="set")[0].encoded["image"]
+    records[2] = record("stream0/2", seed=2, image=whole[: len(whole) // 2])
+    damaged = pipeline(
+        FrameStore(records, metadata([3], [1]), name="set"), batch_size=1, num_threads=num_threads
+    )
+    with pytest.raises(DataError, match=r"stream0/2 is damaged.*tfds_dir"):
+        next(damaged.iterate(0))
+
+
+@pytest.mark.parametrize("num_threads", [0, 3])
+def test_evaluation_goes_through_the_split_once_in_order(num_threads):
+    store = memory_store(targets=(4, 0, 2))
+    evaluation = EvalPipeline(store, image_shape=SMALL, num_threads=num_threads)
+    examples = list(evaluation)
+    assert len(evaluation) == len(examples) == 3
+    assert [example.name for example in examples] == ["stream0/4", "stream0/0", "stream0/2"]
+    assert [example.index for example in examples] == [0, 1, 2]
+    assert [example.name for example in evaluation] == [example.name for example in examples]
+    for example, seed in zip(examples, (4, 0, 2), strict=True):
+        np.testing.assert_array_equal(example.depth, sparse_depth(seed, SHAPE))
+        assert example.rgb.shape == (*SMALL, 3)
+        np.testing.assert_allclose(example.intrinsics[0, 0], 15.0)
+
+
+def test_evaluation_without_depth_gives_none():
+    records = [record("stream0/0", seed=0, has_depth=False)]
+    store = FrameStore(records, metadata([1], [0], has_depth=False), name="blind")
+    (example,) = EvalPipeline(store, image_shape=SMALL, num_threads=0)
+    assert example.depth is None

@@ -1,0 +1,60 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+from golden.arrays import load, nhwc
+
+from packnet_jax.losses.smoothness import edge_aware_variation, smoothness_loss
+
+
+def random_map(shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).random(shape))
+
+
+def test_golden_per_scale():
+    golden = load("photometric")
+    for scale in range(4):
+        inv_depth = jnp.asarray(nhwc(golden[f"in.ms.inv_depth{scale}"]))
+        rgb = jnp.asarray(nhwc(golden[f"pieces.image_scale{scale}"]))
+        x, y = (np.abs(golden[f"pieces.smooth_{axis}{scale}"]).mean() for axis in "xy")
+        np.testing.assert_allclose(edge_aware_variation(inv_depth, rgb), x + y, rtol=1e-5)
+
+
+def test_golden_total():
+    golden = load("photometric")
+    inv_depths = [jnp.asarray(nhwc(golden[f"in.ms.inv_depth{scale}"])) for scale in range(4)]
+    images = [jnp.asarray(nhwc(golden[f"pieces.image_scale{scale}"])) for scale in range(4)]
+    expected = golden["default.metric.smoothness_loss"]
+    np.testing.assert_allclose(1e-3 * smoothness_loss(inv_depths, images), expected, rtol=1e-5)
+
+
+def test_flat_inverse_depth_is_smooth():
+    assert edge_aware_variation(jnp.full((2, 4, 6, 1), 0.3), random_map((2, 4, 6, 3))) == 0
+
+
+def test_scale_of_inverse_depth_does_not_count():
+    with jax.enable_x64(True):
+        inv_depth, rgb = random_map((2, 4, 6, 1)), random_map((2, 4, 6, 3), 1)
+        near, far = (edge_aware_variation(scale * inv_depth, rgb) for scale in (100.0, 0.01))
+        np.testing.assert_allclose(near, far, rtol=1e-12)
+
+
+def test_steps_cost_less_at_colour_edges():
+    inv_depth = jnp.ones((1, 4, 6, 1)).at[:, :, 3:].set(2.0)
+    plain = jnp.zeros((1, 4, 6, 3))
+    same_edge = plain.at[:, :, 3:].set(1.0)
+    at_edge, on_plain = (edge_aware_variation(inv_depth, rgb) for rgb in (same_edge, plain))
+    np.testing.assert_allclose(at_edge, on_plain * np.exp(-1), rtol=1e-6)
+
+
+def test_coarser_scales_weigh_half_each():
+    inv_depth, rgb = random_map((1, 4, 6, 1)), random_map((1, 4, 6, 3), 1)
+    one, two = (smoothness_loss([inv_depth] * n, [rgb] * n) for n in (1, 2))
+    np.testing.assert_allclose(two, one * (1 + 0.5) / 2, rtol=1e-6)
+    weights = jnp.array([1.0, 0.0])
+    weighted = smoothness_loss([inv_depth] * 2, [rgb] * 2, scale_weights=weights)
+    np.testing.assert_allclose(weighted, one, rtol=1e-6)
+
+
+def test_gradients_are_finite_without_any_depth():
+    gradient = jax.grad(edge_aware_variation)(jnp.zeros((1, 4, 6, 1)), random_map((1, 4, 6, 3)))
+    assert np.isfinite(gradient).all()

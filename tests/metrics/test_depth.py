@@ -1,0 +1,144 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden.arrays import load
+
+from packnet_jax.metrics.depth import (
+    METRIC_NAMES,
+    depth_metrics,
+    fit_to_ground_truth,
+    garg_crop_mask,
+)
+
+RESIZE = {"min_depth": 0.0, "max_depth": 80.0, "crop": "", "median_scaling": False}
+CASES = {
+    "resize": ("in.pred_small", "in.gt", "resize"),
+    "same": ("in.pred_same", "in.gt", "resize"),
+    "topcenter_fullgt": ("in.pred_topcenter", "in.gt", "top-center"),
+    "topcenter": ("in.pred_topcenter", "in.gt_topcenter_only", "top-center"),
+    "one_empty": ("in.pred_same", "in.gt_one_empty", "resize"),
+}
+
+
+def random_depth(shape=(20, 30), seed=0):
+    return jnp.asarray(np.random.default_rng(seed).uniform(2.0, 60.0, shape))
+
+
+@functools.cache
+def batched(**options):
+    return jax.jit(jax.vmap(functools.partial(depth_metrics, **options)))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("crop", ["", "garg"])
+@pytest.mark.parametrize("median_scaling", [True, False])
+@pytest.mark.parametrize("limits", ["0-80", "1-50"])
+def test_golden(case, crop, median_scaling, limits):
+    """The reference averages over the batch, images without valid pixels counting as zeros."""
+    golden = load("metrics")
+    prediction, ground_truth, scale_output = CASES[case]
+    min_depth, max_depth = map(float, limits.split("-"))
+    metrics = batched(
+        min_depth=min_depth,
+        max_depth=max_depth,
+        crop=crop,
+        median_scaling=median_scaling,
+        scale_output=scale_output,
+    )(jnp.asarray(golden[prediction][:, 0]), jnp.asarray(golden[ground_truth][:, 0]))
+    expected = golden[f"{case}|crop={crop}|gt_scale={median_scaling}|{limits}"]
+    np.testing.assert_allclose(metrics.values.mean(0), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "scale_output"),
+    [("resize", "in.pred_small", "resize"), ("topcenter", "in.pred_topcenter", "top-center")],
+)
+def test_golden_fitting(name, case, scale_output):
+    golden = load("metrics")
+    for depth, expected in zip(golden[case][:, 0], golden[f"scaled.{name}"][:, 0], strict=True):
+        fitted = fit_to_ground_truth(jnp.asarray(depth), expected.shape, scale_output)
+        np.testing.assert_allclose(fitted, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_golden_lower_median():
+    golden = load("metrics")
+    values = golden["median.in"][None]
+    metrics = depth_metrics(
+        jnp.ones_like(jnp.asarray(values)),
+        jnp.asarray(values),
+        **RESIZE | {"median_scaling": True, "min_depth": -1e9, "max_depth": 1e9},
+    )
+    np.testing.assert_array_equal(metrics.scale, golden["median.torch"])
+
+
+def test_perfect_prediction():
+    depth = random_depth()
+    metrics = depth_metrics(depth, depth, **RESIZE)
+    np.testing.assert_array_equal(metrics.values, [0, 0, 0, 0, 1, 1, 1])
+    assert metrics.num_valid == depth.size
+    assert metrics.scale == 1
+
+
+@pytest.mark.parametrize("factor", [0.01, 1.0, 7.0])
+def test_median_scaling_ignores_scale(factor):
+    with jax.enable_x64(True):
+        depth, ground_truth = random_depth(seed=1), random_depth(seed=2)
+        options = RESIZE | {"median_scaling": True}
+        plain = depth_metrics(depth, ground_truth, **options)
+        scaled = depth_metrics(factor * depth, ground_truth, **options)
+        np.testing.assert_allclose(scaled.values, plain.values, rtol=1e-12)
+        np.testing.assert_allclose(scaled.scale * factor, plain.scale, rtol=1e-12)
+
+
+def test_agrees_with_the_formulas_on_the_valid_pixels():
+    with jax.enable_x64(True):
+        depth, ground_truth = random_depth(seed=1), random_depth(seed=2).at[::2].set(0.0)
+        limits = {"min_depth": 5.0, "max_depth": 40.0}
+        metrics = depth_metrics(depth, ground_truth, **RESIZE | limits)
+        valid = np.asarray((ground_truth > 5) & (ground_truth < 40))
+        p, t = np.clip(np.asarray(depth)[valid], 5, 40), np.asarray(ground_truth)[valid]
+        ratio = np.maximum(p / t, t / p)
+        expected = {
+            "abs_rel": np.mean(np.abs(p - t) / t),
+            "sq_rel": np.mean((p - t) ** 2 / t),
+            "rmse": np.sqrt(np.mean((p - t) ** 2)),
+            "rmse_log": np.sqrt(np.mean(np.log(p / t) ** 2)),
+            "a1": np.mean(ratio < 1.25),
+            "a2": np.mean(ratio < 1.25**2),
+            "a3": np.mean(ratio < 1.25**3),
+        }
+        assert metrics.num_valid == valid.sum()
+        np.testing.assert_allclose(metrics.values, [expected[name] for name in METRIC_NAMES])
+
+
+@pytest.mark.parametrize("median_scaling", [True, False])
+def test_no_valid_pixel_gives_zeros_and_no_count(median_scaling):
+    options = RESIZE | {"median_scaling": median_scaling}
+    metrics = depth_metrics(random_depth(), jnp.zeros((20, 30)), **options)
+    np.testing.assert_array_equal(metrics.values, np.zeros(7))
+    assert metrics.num_valid == 0
+    assert metrics.scale == 1
+
+
+def test_garg_crop_of_a_kitti_image():
+    mask = garg_crop_mask(375, 1242)
+    rows, columns = np.nonzero(mask)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (153, 370, 44, 1196)
+    assert mask.sum() == (371 - 153) * (1197 - 44)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"crop": "eigen"}, "'eigen'"), ({"scale_output": "pad"}, "'pad'")],
+)
+def test_unknown_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        depth_metrics(random_depth(), random_depth(), **RESIZE | options)
+
+
+def test_too_large_a_prediction_for_padding():
+    with pytest.raises(ValueError, match="exceeds"):
+        depth_metrics(random_depth((21, 30)), random_depth(), **RESIZE, scale_output="top-center")

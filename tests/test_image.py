@@ -1,0 +1,76 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden.arrays import load, nhwc
+
+from packnet_jax.image import (
+    flip_lr,
+    gradient_x,
+    gradient_y,
+    reflect_pad,
+    resize_bilinear,
+    resize_nearest,
+)
+
+SIZES = ["6x8", "26x34", "13x17", "1x1", "40x21"]
+
+
+def shape_of(size):
+    height, width = size.split("x")
+    return int(height), int(width)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_golden_resizing(size):
+    golden = load("image_ops")
+    image = jnp.asarray(nhwc(golden["in.x"]))
+    bilinear = resize_bilinear(image, shape_of(size))
+    expected = nhwc(golden[f"interp_bilinear_ac_{size}"])
+    np.testing.assert_allclose(bilinear, expected, atol=1e-5)
+    nearest = resize_nearest(image, shape_of(size))
+    np.testing.assert_array_equal(nearest, nhwc(golden[f"interp_nearest_{size}"]))
+
+
+def test_golden_gradients_and_mirror():
+    golden = load("image_ops")
+    image = jnp.asarray(nhwc(golden["in.x"]))
+    np.testing.assert_array_equal(gradient_x(image), nhwc(golden["gradient_x"]))
+    np.testing.assert_array_equal(gradient_y(image), nhwc(golden["gradient_y"]))
+    np.testing.assert_array_equal(flip_lr(image), nhwc(golden["flip_lr"]))
+
+
+@pytest.mark.parametrize("batch_shape", [(), (3,), (2, 3)])
+def test_bilinear_resizing_keeps_linear_ramps_and_corners(batch_shape):
+    with jax.enable_x64(True):
+        v, u = np.mgrid[0:5, 0:9]
+        ramp = jnp.asarray(np.broadcast_to((2.0 * u - 3.0 * v)[..., None], (*batch_shape, 5, 9, 1)))
+        v, u = np.mgrid[0:4:9j, 0:8:13j]
+        expected = np.broadcast_to((2.0 * u - 3.0 * v)[..., None], (*batch_shape, 9, 13, 1))
+        np.testing.assert_allclose(resize_bilinear(ramp, (9, 13)), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("resize", [resize_bilinear, resize_nearest])
+def test_resizing_to_the_same_size_changes_nothing(resize):
+    image = jnp.asarray(np.random.default_rng(0).random((2, 4, 6, 3), np.float32))
+    np.testing.assert_array_equal(resize(image, (4, 6)), image)
+
+
+def test_doubling_by_nearest_repeats_pixels():
+    image = jnp.arange(6.0).reshape(2, 3, 1)
+    doubled = resize_nearest(image, (4, 6))
+    np.testing.assert_array_equal(doubled, np.repeat(np.repeat(image, 2, 0), 2, 1))
+
+
+def test_reflection_does_not_repeat_the_border():
+    image = jnp.arange(3.0).reshape(1, 3, 1) + 10 * jnp.arange(2.0).reshape(2, 1, 1)
+    padded = reflect_pad(image, 1)
+    np.testing.assert_array_equal(
+        padded[..., 0],
+        [[11, 10, 11, 12, 11], [1, 0, 1, 2, 1], [11, 10, 11, 12, 11], [1, 0, 1, 2, 1]],
+    )
+
+
+def test_mirroring_negates_the_horizontal_gradient():
+    image = jnp.asarray(np.random.default_rng(0).random((4, 6, 3), np.float32))
+    np.testing.assert_array_equal(gradient_x(flip_lr(image)), -flip_lr(gradient_x(image)))

@@ -1,0 +1,188 @@
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from packnet_jax.errors import DataError
+from tfds_builders.depth_codec import decode_depth, encode_depth
+from tfds_builders.frames import SPLIT, Frame, FramesBuilder, Missing
+
+K = np.array([[30.123456789012345, 0, 5], [0, 30, 4], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.49, 0.51, 1.0])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (37, 124)])
+def test_depth_survives_encoding(fraction, shape):
+    rng = np.random.default_rng(0)
+    values = rng.uniform(1e-3, 500, shape).astype(np.float32)
+    depth = np.where(rng.random(shape) < fraction, values, 0).astype(np.float32)
+    decoded = decode_depth(encode_depth(depth))
+    np.testing.assert_array_equal(decoded, depth)
+    assert decoded.dtype == np.float32
+    assert decoded.flags.writeable
+
+
+@pytest.mark.parametrize("filler", [0.0, 5.0])
+def test_what_is_not_a_depth_becomes_zero(filler):
+    depth = np.full((4, 6), filler, np.float32)
+    depth[0, :4] = [-1, np.nan, np.inf, 3]
+    decoded = decode_depth(encode_depth(depth))
+    np.testing.assert_array_equal(decoded[0, :4], [0, 0, 0, 3])
+    np.testing.assert_array_equal(decoded[1:], filler)
+
+
+def test_no_depth_is_empty():
+    assert encode_depth(None) == b""
+    assert decode_depth(b"") is None
+
+
+def test_sparse_depth_is_small():
+    depth = np.zeros((375, 1242), np.float32)
+    depth[::5, ::5] = np.random.default_rng(0).uniform(2, 80, depth[::5, ::5].shape)
+    assert len(encode_depth(depth)) < 1.1 * 4 * (depth > 0).sum()
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 1)])
+def test_only_maps_are_encoded(shape):
+    with pytest.raises(ValueError, match=r"shape \[h, w\]"):
+        encode_depth(np.ones(shape))
+
+
+def test_damaged_depth_is_refused():
+    data = encode_depth(np.eye(20, dtype=np.float32))
+    for bad in (data[:10], data[:-9], b"npz0" + data[4:], data[:8] + b"\x01" + data[9:]):
+        with pytest.raises(ValueError, match="not a depth map"):
+            decode_depth(bad)
+
+
+def encoded(seed: int, kind: str) -> bytes:
+    image = np.random.default_rng(seed).integers(0, 256, (8, 10, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def frame(stream: str, number: int, **fields: Any) -> Frame:
+    defaults = {"image": encoded(number, "png"), "intrinsics": K}
+    return Frame(f"{stream}/{number}", stream, number, **(defaults | fields))
+
+
+class ListedFrames(FramesBuilder):
+    """Builds from a list that the test gives."""
+
+    items: Sequence[Frame | Missing] = ()
+    names: Sequence[str] = ()
+    pairs: dict[str, str] = {}  # noqa: RUF012 (replaced, never changed)
+
+    @classmethod
+    def from_options(cls, *, data_dir: str, **_: Any) -> "ListedFrames":
+        return cls(config=tfds.core.BuilderConfig(name="listed"), data_dir=data_dir)
+
+    def read_frames(self) -> Iterator[Frame | Missing]:
+        yield from self.items
+
+    def targets(self) -> Sequence[str]:
+        return self.names
+
+    def stereo_pairs(self) -> dict[str, str]:
+        return self.pairs
+
+
+def build(folder, items, names, pairs=None) -> ListedFrames:
+    builder = ListedFrames.from_options(data_dir=str(folder))
+    builder.items, builder.names, builder.pairs = items, names, pairs or {}
+    builder.build()
+    return ListedFrames.from_options(data_dir=str(folder))
+
+
+def test_a_set_is_plain_tfds_in_build_order(tmp_path):
+    items = [frame("a", i) for i in (0, 1, 5)] + [frame("b", i) for i in (2, 3)]
+    builder = build(tmp_path, items, ["b/3", "a/5", "b/3"], {"a/0": "b/2"})
+    examples = list(builder.as_data_source(SPLIT))
+    assert [example["name"] for example in examples] == [b"a/0", b"a/1", b"a/5", b"b/2", b"b/3"]
+    np.testing.assert_array_equal(examples[2]["intrinsics"], K)
+    np.testing.assert_array_equal(examples[2]["world_T_camera"], np.eye(4))
+    expected = np.asarray(Image.open(io.BytesIO(items[2].image)))
+    np.testing.assert_array_equal(examples[2]["image"], expected)
+    assert dict(builder.info.metadata) == {
+        "streams": [
+            {"name": "a", "numbers": [0, 1, 5], "first_record": 0},
+            {"name": "b", "numbers": [2, 3], "first_record": 3},
+        ],
+        "targets": [4, 2, 4],
+        "stereo": [3, -1, -1, -1, -1],
+        "has_pose": False,
+        "has_depth": False,
+        "missing": [],
+    }
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_the_bytes_of_a_picture_are_kept(tmp_path, kind):
+    data = encoded(0, kind)
+    builder = build(tmp_path, [frame("a", 0, image=data)], ["a/0"])
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    assert data in builder.as_data_source(SPLIT, deserialize_method=raw)[0]
+
+
+def test_poses_and_depth_are_kept_exactly(tmp_path):
+    rng = np.random.default_rng(0)
+    world_T_camera, depth = rng.normal(size=(4, 4)), rng.random((8, 10)).astype(np.float32)
+    item = frame("a", 0, world_T_camera=world_T_camera, depth=depth)
+    builder = build(tmp_path, [item], ["a/0"])
+    example = builder.as_data_source(SPLIT)[0]
+    np.testing.assert_array_equal(example["world_T_camera"], world_T_camera)
+    np.testing.assert_array_equal(decode_depth(example["depth"]), depth)
+    assert builder.info.metadata["has_pose"]
+    assert builder.info.metadata["has_depth"]
+
+
+def test_order_holds_when_the_build_spills_to_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr("tensorflow_datasets.core.shuffle.MAX_MEM_BUFFER_SIZE", 2000)
+    # Keys far enough apart for forty frames to fall into several buckets.
+    monkeypatch.setattr("tfds_builders.frames._KEY_STEP", 2**128 // 64)
+    items = [frame("a", i, image=np.full((4, 4, 3), i, np.uint8)) for i in range(40)]
+    builder = build(tmp_path, items, ["a/7"])
+    examples = builder.as_data_source(SPLIT)
+    assert [int(example["image"][0, 0, 0]) for example in examples] == list(range(40))
+
+
+def test_missing_and_damaged_frames_are_listed_and_are_no_targets(tmp_path):
+    half = encoded(1, "png")[:100]
+    items = [
+        frame("a", 0),
+        frame("a", 1, image=half),
+        Missing("a/2", "gone"),
+        frame("a", 2),
+        frame("a", 3),
+    ]
+    builder = build(tmp_path, items, ["a/0", "a/1", "a/2", "a/3"])
+    metadata = builder.info.metadata
+    assert metadata["streams"][0]["numbers"] == [0, 2, 3]
+    assert metadata["targets"] == [0, 2]
+    assert [item["name"] for item in metadata["missing"]] == ["a/1", "a/2"]
+    assert "decoded" in metadata["missing"][0]["reason"]
+
+
+def test_a_set_without_targets_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(DataError, match=r"2 are missing(.|\n)*a/9: gone"):
+        build(tmp_path, [Missing("a/9", "gone"), Missing("a/8", "gone")], ["a/9"])
+    assert not ListedFrames.from_options(data_dir=str(tmp_path)).is_prepared()
+    build(tmp_path, [frame("a", 0)], ["a/0"])
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ([frame("a", 1), frame("a", 0)], "sort them"),
+        ([frame("a", 0), frame("b", 0), frame("a", 1)], "come together"),
+        ([frame("a", 0), frame("a", 0)], "must be unique"),
+    ],
+)
+def test_builders_that_mix_frames_up_are_told(tmp_path, items, message):
+    with pytest.raises(ValueError, match=message):
+        build(tmp_path, items, ["a/0"])
