@@ -21,9 +21,9 @@ CHECKPOINTS = "checkpoints"
 
 
 class Checkpointer:
-    """Saves and restores the state of one run; a context manager, so that no save is left half done.
+    """Saves and restores the state of one run; leaving the `with` block completes every save.
 
-    The newest `keep_latest` checkpoints stay, and the `keep_best` with the best value of `monitor`.
+    The newest `keep_latest` checkpoints stay, and the `keep_best` with the best `monitor`.
     """
 
     def __init__(self, workdir: Path, *, keep_latest: int, keep_best: int, monitor: str):
@@ -117,9 +117,9 @@ class Checkpointer:
             return restored[VARIABLES], restored[TRAINING]
         if failures:
             raise CheckpointError(
-                f"{self.folder}: no checkpoint can be read ({'; '.join(failures)}). If the networks "
-                "in the configuration have changed, start in another --workdir; else restore the "
-                "folder from a copy"
+                f"{self.folder}: no checkpoint can be read ({'; '.join(failures)}). If the "
+                "networks in the configuration have changed, start in another --workdir; else "
+                "restore the folder from a copy"
             )
         return None
 
@@ -185,8 +185,8 @@ def _step_folder(checkpoint: Path) -> Path:
             if steps:
                 return max(steps, key=lambda p: int(p.name))
     raise CheckpointError(
-        f"--checkpoint: no checkpoint at {checkpoint}; give the --workdir of a training run, or one "
-        f"of the folders in its {CHECKPOINTS}/"
+        f"--checkpoint: no checkpoint at {checkpoint}; give the --workdir of a training run, or "
+        f"one of the folders in its {CHECKPOINTS}/"
     )
 
 

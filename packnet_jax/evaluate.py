@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -237,10 +237,10 @@ def _metrics_in_all_modes(
     fused: Float[Array, "h w"],
     ground_truth: Float[Array, "H W"],
     *,
-    crop: str,
+    crop: Literal["garg", ""],
     min_depth: float,
     max_depth: float,
-    scale_output: str,
+    scale_output: Literal["resize", "top-center"],
 ) -> dict[str, DepthMetrics]:
     return {
         mode: depth_metrics(

@@ -85,6 +85,7 @@ def infer(
     if output.suffix.lower() == ".npz":
         save = save or "npz"
     targets = [_target(p, source, output, save) for p in pictures]
+    _check_distinct(pictures, targets)
     trained = load_depth_network(checkpoint)
     shape = image_shape or trained.config.data.image_shape
     depth_of = jax.jit(partial(infer_inv_depth, trained.network))
@@ -176,6 +177,18 @@ def _target(picture: Path, source: Path, output: Path, save: str | None) -> Path
         return output if save is None else output.with_suffix(f".{save}")
     relative = picture.relative_to(source) if source.is_dir() else Path(picture.name)
     return output / (relative if save is None else relative.with_suffix(f".{save}"))
+
+
+def _check_distinct(pictures: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Refuses to write two pictures' results into one file."""
+    first: dict[Path, Path] = {}
+    for picture, target in zip(pictures, targets, strict=True):
+        if target in first:
+            raise ConfigError(
+                f"{first[target]} and {picture} would both become {target}; give them other names "
+                "or other folders"
+            )
+        first[target] = picture
 
 
 def _announce(written: list[Path], trained: TrainedDepthNetwork, output: Path) -> None:

@@ -10,7 +10,7 @@ from packnet_jax.image import flip_lr
 
 def test_golden_inversion():
     golden = load("depth_utils")
-    depth, inv_depth = jnp.asarray(golden["in.depth"]), jnp.asarray(golden["in.inv"])
+    depth, inv_depth = golden["in.depth"], golden["in.inv"]
     np.testing.assert_allclose(inv_depth_to_depth(inv_depth), golden["inv2depth"], rtol=1e-6)
     np.testing.assert_allclose(depth_to_inv_depth(depth), golden["depth2inv"], rtol=1e-6)
 

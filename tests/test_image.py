@@ -24,7 +24,7 @@ def shape_of(size):
 @pytest.mark.parametrize("size", SIZES)
 def test_golden_resizing(size):
     golden = load("image_ops")
-    image = jnp.asarray(nhwc(golden["in.x"]))
+    image = nhwc(golden["in.x"])
     bilinear = resize_bilinear(image, shape_of(size))
     expected = nhwc(golden[f"interp_bilinear_ac_{size}"])
     np.testing.assert_allclose(bilinear, expected, atol=1e-5)
@@ -34,7 +34,7 @@ def test_golden_resizing(size):
 
 def test_golden_gradients_and_mirror():
     golden = load("image_ops")
-    image = jnp.asarray(nhwc(golden["in.x"]))
+    image = nhwc(golden["in.x"])
     np.testing.assert_array_equal(gradient_x(image), nhwc(golden["gradient_x"]))
     np.testing.assert_array_equal(gradient_y(image), nhwc(golden["gradient_y"]))
     np.testing.assert_array_equal(flip_lr(image), nhwc(golden["flip_lr"]))

@@ -7,7 +7,7 @@ a depth map when it is asked for, so that a context frame never pays for depth.
 import dataclasses
 import fcntl
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol

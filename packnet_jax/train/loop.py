@@ -65,7 +65,7 @@ def train(
             workdir,
             keep_latest=config.train.keep_latest,
             keep_best=config.train.keep_best,
-            monitor=config.train.monitor,
+            monitor=f"{config.train.monitor_mode}/{config.train.monitor_metric}",
         ) as checkpointer,
         Dashboard(workdir) as dashboard,
         stop_signal() as stop,

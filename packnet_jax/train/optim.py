@@ -1,6 +1,7 @@
 """Adam and its learning rates."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ def make_learning_rates(
     return learning_rates
 
 
-def apply_updates(params: dict, directions: dict, rates: LearningRates) -> dict:
+def apply_updates(params: dict, directions: Any, rates: LearningRates) -> dict:
     """`params - rate * direction`, with each network's own rate."""
     return {
         name: jax.tree.map(

@@ -42,7 +42,7 @@ def make_train_step(
     """Compiles nothing yet; the returned function compiles at its first call, once.
 
     The state is replicated and donated; the batch is split over the mesh's data axis. Gradients,
-    batch-norm statistics and every loss are those of the whole batch, however many devices share it.
+    batch-norm statistics and losses are those of the whole batch, however many devices share it.
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepOutput]:

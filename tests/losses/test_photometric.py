@@ -50,9 +50,9 @@ def golden_options(meta):
 
 def golden_inputs(golden, pyramid):
     contexts = [nhwc(golden[f"in.context{n}"]) for n in range(2)]
-    inv_depths = tuple(jnp.asarray(nhwc(golden[f"in.{pyramid}.inv_depth{i}"])) for i in range(4))
-    rgb, rgb_context = jnp.asarray(nhwc(golden["in.image"])), jnp.asarray(np.stack(contexts, 1))
-    return rgb, rgb_context, inv_depths, jnp.asarray(golden["in.K"])
+    inv_depths = tuple(nhwc(golden[f"in.{pyramid}.inv_depth{i}"]) for i in range(4))
+    rgb, rgb_context = nhwc(golden["in.image"]), jnp.asarray(np.stack(contexts, 1))
+    return rgb, rgb_context, inv_depths, golden["in.K"]
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
@@ -69,7 +69,7 @@ def test_golden(configuration):
         return result.total, result
 
     step = jax.jit(jax.value_and_grad(objective, (0, 1), has_aux=True))
-    (total, result), (of_depths, of_poses) = step(inv_depths, jnp.asarray(golden["in.pose_vec"]))
+    (total, result), (of_depths, of_poses) = step(inv_depths, golden["in.pose_vec"])
     expected = {
         name.removeprefix(f"{configuration}."): value
         for name, value in golden.items()
@@ -100,7 +100,7 @@ def assert_equal_up_to_kinks(gradient, expected):
 def test_golden_maps():
     golden = load("photometric")
     rgb, rgb_context, inv_depths, K = golden_inputs(golden, "ms")
-    context_T_target = pose_vector_to_transform(jnp.asarray(golden["in.pose_vec"]))
+    context_T_target = pose_vector_to_transform(golden["in.pose_vec"])
     loss = jitted_loss(num_scales=1, automask_loss=False)
     for scale, inv_depth in enumerate(inv_depths):
         result = loss(rgb, rgb_context, [inv_depth], K, context_T_target)
@@ -110,7 +110,7 @@ def test_golden_maps():
         )
         np.testing.assert_allclose(result.maps.warped, warped, atol=1e-4)
         np.testing.assert_allclose(result.maps.error, errors.min(1), atol=1e-4)
-        target = jnp.asarray(nhwc(golden[f"pieces.image_scale{scale}"]))[:, None]
+        target = nhwc(golden[f"pieces.image_scale{scale}"])[:, None]
         per_context = photometric_error(jnp.asarray(warped), target)
         np.testing.assert_allclose(per_context, errors, atol=1e-4)
 

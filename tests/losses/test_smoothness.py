@@ -13,16 +13,16 @@ def random_map(shape, seed=0):
 def test_golden_per_scale():
     golden = load("photometric")
     for scale in range(4):
-        inv_depth = jnp.asarray(nhwc(golden[f"in.ms.inv_depth{scale}"]))
-        rgb = jnp.asarray(nhwc(golden[f"pieces.image_scale{scale}"]))
+        inv_depth = nhwc(golden[f"in.ms.inv_depth{scale}"])
+        rgb = nhwc(golden[f"pieces.image_scale{scale}"])
         x, y = (np.abs(golden[f"pieces.smooth_{axis}{scale}"]).mean() for axis in "xy")
         np.testing.assert_allclose(edge_aware_variation(inv_depth, rgb), x + y, rtol=1e-5)
 
 
 def test_golden_total():
     golden = load("photometric")
-    inv_depths = [jnp.asarray(nhwc(golden[f"in.ms.inv_depth{scale}"])) for scale in range(4)]
-    images = [jnp.asarray(nhwc(golden[f"pieces.image_scale{scale}"])) for scale in range(4)]
+    inv_depths = [nhwc(golden[f"in.ms.inv_depth{scale}"]) for scale in range(4)]
+    images = [nhwc(golden[f"pieces.image_scale{scale}"]) for scale in range(4)]
     expected = golden["default.metric.smoothness_loss"]
     np.testing.assert_allclose(1e-3 * smoothness_loss(inv_depths, images), expected, rtol=1e-5)
 

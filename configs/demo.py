@@ -1,0 +1,36 @@
+"""The demo: learns depth from rendered streets on a laptop's CPU, and is tested on other streets.
+
+Command    make demo
+Expect     depth_pp_gt abs_rel on the held-out streets at most half of what the training set's
+           per-pixel median depth map scores there; both are printed at the end. README.md has
+           the figures and pictures of one run.
+Source     our own; the networks are the smallest pair of the original, at 64x192.
+"""
+
+from packnet_jax import config
+
+
+def get_config():
+    c = config.default()
+    c.model.depth_net.name, c.model.depth_net.version = "DepthResNet", "18"
+    c.model.pose_net.name, c.model.pose_net.version = "PoseNet", ""
+    c.optim.depth.lr = c.optim.pose.lr = 2e-4
+    c.optim.step_size = 8
+    c.data.name = "synthetic_drive"
+    c.data.split, c.data.eval_split = "train", "test"
+    c.data.depth_type = "dense"
+    c.data.image_shape = (64, 192)
+    c.data.cache_resized = True
+    c.data.synthetic.num_streets = 100
+    c.data.synthetic.num_test_streets = 20
+    c.data.synthetic.frames_per_street = 10
+    c.train.batch_size = 4
+    c.train.num_steps = 2000
+    c.train.log_every_steps = 20
+    c.train.image_every_steps = 250
+    c.train.eval_every_steps = 500
+    c.train.checkpoint_every_steps = 500
+    c.eval.crop, c.eval.min_depth, c.eval.max_depth = "", 0.0, 80.0
+    c.eval.batch_size = 8
+    c.eval.median_baseline = True
+    return c
