@@ -57,9 +57,14 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
         remaining = flags.FLAGS(argv)
         if CONFIG.value is None:
             raise ConfigError("--config is missing; for example --config=configs/kitti.py")
+        _ = CONFIG.value.seed  # a file that could not be loaded raises its error only now
         return remaining
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        raise ConfigError(str(error).strip("'\"")) from error
+        # Messages that went through a KeyError arrive quoted and escaped.
+        text = str(error).replace("\\n", "\n").replace("\\'", "'").strip('"')
+        raise ConfigError(
+            f"the command line or the file of --config does not fit: {text}"
+        ) from error
 
 
 def _print_error(error: PacknetError) -> int:

@@ -189,9 +189,10 @@ def find_split(root: str, split: str) -> Path:
     Raises:
         DataError: if there is none; the message lists the places looked at.
     """
-    name = split if split.endswith(".txt") else f"{split}.txt"
+    names = [split] if split.endswith(".txt") else [f"{split}.txt", f"{split}_files.txt"]
     folder = Path(root).expanduser()
-    places = [folder / name, folder / "data_splits" / name, folder / "splits" / name]
+    folders = [folder, folder / "data_splits", folder / "splits"]
+    places = [folder / name for folder in folders for name in names]
     places.append(Path(split).expanduser())
     for place in places:
         if split and place.is_file():

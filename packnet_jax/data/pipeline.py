@@ -1,6 +1,5 @@
 """Batches from a store: `TrainPipeline` for steps, `EvalPipeline` for one image at a time."""
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from packnet_jax.batch import Batch
 from packnet_jax.data.index import make_index
 from packnet_jax.data.jitter import apply_jitter, draw_jitter
+from packnet_jax.data.meter import BatchIterator, SampleMeter
 from packnet_jax.data.order import SampleOrder
 from packnet_jax.data.resized import ResizedFrames, motion
 from packnet_jax.data.store import FrameStore
@@ -95,6 +95,7 @@ class TrainPipeline:
             with_stereo=with_stereo,
         )
         self.batch_size = batch_size
+        self._meter = SampleMeter()
         self.steps_per_epoch = -(-len(self.index.target) * repeat // batch_size)
         self._frames = ResizedFrames(store, image_shape, is_kept=cache_resized)
         self._jittering = tuple(jittering)
@@ -115,11 +116,11 @@ class TrainPipeline:
         assert batch is not None  # the stream has no end
         return batch
 
-    def iterate(self, seed: int, start_step: int = 0) -> "BatchIterator":
+    def iterate(self, seed: int, start_step: int = 0) -> BatchIterator:
         """`batch(seed, start_step)`, `batch(seed, start_step + 1)`, ... without end."""
         batches = iter(self._stream(seed).to_iter_dataset(self._read_options))
         batches.set_state({"next_index": start_step})
-        return BatchIterator(batches, self.batch_size)
+        return BatchIterator(batches, self._meter)
 
     def _stream(self, seed: int) -> grain.MapDataset:
         order = SampleOrder(len(self), seed=seed, shuffle=self._shuffle)
@@ -130,6 +131,10 @@ class TrainPipeline:
 
     def _sample(self, position: int, rng: np.random.Generator) -> Batch:
         """One sample as a `Batch` without the batch axis."""
+        with self._meter.measure():
+            return self._make_sample(position, rng)
+
+    def _make_sample(self, position: int, rng: np.random.Generator) -> Batch:
         target = self._frames[int(self.index.target[position])]
         context = [self._frames[int(record)] for record in self.index.context[position]]
         images = [target.image, *(frame.image for frame in context)]
@@ -158,30 +163,6 @@ class TrainPipeline:
                 stereo_T_target=target.stereo_T_camera.astype(np.float32),
             )
         return sample
-
-
-class BatchIterator(Iterator[Batch]):
-    """Batches in order, with a note of how fast they come."""
-
-    def __init__(self, batches: Iterator[Batch], batch_size: int):
-        self._batches = batches
-        self._batch_size = batch_size
-        self._started = time.perf_counter()
-        self._count = 0
-        self.seconds_waited = 0.0
-        """Time spent in `next` so far: what the data cost the caller."""
-
-    def __next__(self) -> Batch:
-        before = time.perf_counter()
-        batch = next(self._batches)
-        self.seconds_waited += time.perf_counter() - before
-        self._count += 1
-        return batch
-
-    @property
-    def samples_per_second(self) -> float:
-        """Samples handed over so far, of all hosts, per second since the iterator was made."""
-        return self._count * self._batch_size / (time.perf_counter() - self._started)
 
 
 class EvalExample(NamedTuple):

@@ -94,11 +94,15 @@ def train(
 
             if done % config.train.log_every_steps == 0 or is_last:
                 scalars = {k: float(v) for k, v in output.scalars.items()}
-                speed = rates.read() | {"input_samples_per_second": batches.samples_per_second}
+                speed = rates.read() | {
+                    "input_samples_per_second_per_core": batches.samples_per_second,
+                    "input_wait_fraction": batches.wait_fraction,
+                }
                 dashboard.scalars(done, scalars | speed | memory_gib(), "train")
                 bar.set_postfix_str(
-                    f"loss {scalars['loss']:.4f}, {speed['samples_per_second']:.1f} samples/s, "
-                    f"input could give {speed['input_samples_per_second']:.0f}/s"
+                    f"loss {scalars['loss']:.4f}, {speed['samples_per_second']:.1f} samples/s "
+                    f"(input {batches.samples_per_second:.0f}/s a core, waited for "
+                    f"{batches.wait_fraction:.0%})"
                 )
             if done % config.train.image_every_steps == 0 or is_last:
                 dashboard.pictures(done, output.pictures)

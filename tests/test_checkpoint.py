@@ -1,0 +1,140 @@
+"""Which checkpoints stay, and what damaged ones do."""
+
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from packnet_jax import checkpoint
+from packnet_jax import config as config_lib
+from packnet_jax.checkpoint import Checkpointer
+from packnet_jax.errors import CheckpointError
+
+RAW_CONFIG = config_lib.default().to_dict() | {"seed": 7}
+MONITOR = "depth_pp_gt/abs_rel"
+
+
+def opened(workdir, keep_latest=2, keep_best=1, monitor=MONITOR):
+    return Checkpointer(workdir, keep_latest=keep_latest, keep_best=keep_best, monitor=monitor)
+
+
+def tree(step):
+    return {"w": jnp.full((64, 64), step, jnp.float32)}, {"step": jnp.asarray(step)}
+
+
+def save(checkpointer, step, value=None):
+    variables, training = tree(step)
+    metrics = None if value is None else {MONITOR: value}
+    raw = RAW_CONFIG | {"data": RAW_CONFIG["data"] | {"root": "somewhere"}}
+    checkpointer.save(step, variables=variables, training=training, config=raw, metrics=metrics)
+    checkpointer.wait()
+
+
+def abstract():
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return (checkpoint.abstract_like(t, sharding) for t in tree(0))
+
+
+def restored_step(workdir):
+    with opened(workdir) as checkpointer:
+        restored = checkpointer.restore_latest(*abstract())
+    assert restored is not None
+    variables, training = restored
+    np.testing.assert_array_equal(variables["w"], np.full((64, 64), int(training["step"])))
+    return int(training["step"])
+
+
+def test_the_latest_and_the_best_stay(tmp_path):
+    with opened(tmp_path) as checkpointer:
+        for step, value in [(1, 0.5), (2, 0.1), (3, None), (4, 0.3), (5, None)]:
+            save(checkpointer, step, value)
+        assert checkpointer.steps() == [2, 4, 5]
+    assert restored_step(tmp_path) == 5
+
+
+def test_for_accuracies_larger_is_better(tmp_path):
+    with opened(tmp_path, keep_latest=1, monitor="depth/a1") as checkpointer:
+        for step, value in [(1, 0.2), (2, 0.9), (3, 0.5)]:
+            variables, training = tree(step)
+            checkpointer.save(
+                step,
+                variables=variables,
+                training=training,
+                config=RAW_CONFIG,
+                metrics={"depth/a1": value},
+            )
+            checkpointer.wait()
+        assert checkpointer.steps() == [2, 3]
+
+
+def test_nothing_saved_yet_is_none(tmp_path):
+    with opened(tmp_path) as checkpointer:
+        assert checkpointer.restore_latest(*abstract()) is None
+
+
+def damage(workdir, step):
+    for file in (workdir / "checkpoints" / f"{step:08d}" / "variables").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_loudly(tmp_path, caplog):
+    with opened(tmp_path) as checkpointer:
+        save(checkpointer, 1)
+        save(checkpointer, 2)
+    damage(tmp_path, 2)
+    with caplog.at_level("WARNING"):
+        assert restored_step(tmp_path) == 1
+    assert "Resuming from step 1; newer ones are damaged" in caplog.text
+
+
+def test_only_damaged_checkpoints_are_an_error_not_a_fresh_start(tmp_path):
+    with opened(tmp_path) as checkpointer:
+        save(checkpointer, 1)
+    damage(tmp_path, 1)
+    with (
+        opened(tmp_path) as checkpointer,
+        pytest.raises(CheckpointError, match="no checkpoint can"),
+    ):
+        checkpointer.restore_latest(*abstract())
+
+
+def test_what_a_killed_save_leaves_is_ignored(tmp_path):
+    with opened(tmp_path) as checkpointer:
+        save(checkpointer, 1)
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(folder / "00000001", folder / "00000002.orbax-checkpoint-tmp")
+    assert restored_step(tmp_path) == 1
+    with opened(tmp_path) as checkpointer:
+        save(checkpointer, 2)
+    assert restored_step(tmp_path) == 2
+
+
+def test_a_run_is_found_by_workdir_folder_or_step(tmp_path):
+    with opened(tmp_path) as checkpointer:
+        save(checkpointer, 1)
+        save(checkpointer, 20)
+    for path, step in [
+        (tmp_path, 20),
+        (tmp_path / "checkpoints", 20),
+        (tmp_path / "checkpoints" / "00000001", 1),
+    ]:
+        found = checkpoint.read_config(path)
+        assert (found.step, found.config.seed) == (step, 7)
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    variables = checkpoint.read_variables(
+        found.folder, checkpoint.abstract_like(tree(0)[0], sharding)
+    )
+    np.testing.assert_array_equal(variables["w"], np.ones((64, 64)))
+
+
+def test_no_checkpoint_and_other_networks_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        checkpoint.read_config(tmp_path)
+    with opened(tmp_path) as checkpointer:
+        save(checkpointer, 1)
+    other = {"w": jax.ShapeDtypeStruct((3, 3), jnp.float32)}
+    with pytest.raises(CheckpointError, match="other networks"):
+        checkpoint.read_variables(checkpoint.read_config(tmp_path).folder, other)

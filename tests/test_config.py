@@ -1,0 +1,99 @@
+"""Configurations: every file resolves, and every mistake is named at once."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from packnet_jax import config as config_lib
+from packnet_jax.errors import ConfigError
+from packnet_jax.sfm import Networks
+
+FILES = sorted(p.stem for p in (Path(__file__).parents[1] / "configs").glob("[!_]*.py"))
+
+
+def loaded(name):
+    raw = importlib.import_module(f"configs.{name}").get_config()
+    if raw.data.name == "kitti_raw":
+        raw.data.root = "somewhere"
+    return raw
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_is_a_recipe_card_that_resolves(name):
+    module = importlib.import_module(f"configs.{name}")
+    for heading in ("Command", "Expect", "Source"):
+        assert heading in (module.__doc__ or "")
+    config = config_lib.resolve(loaded(name))
+    Networks.from_config(config.model)
+
+
+def test_json_brings_the_same_configuration_back():
+    config = config_lib.resolve(loaded("kitti"))
+    assert config_lib.resolve(json.loads(json.dumps(config_lib.to_json_dict(config)))) == config
+
+
+def test_a_misspelt_field_fails_where_it_is_written():
+    with pytest.raises(AttributeError, match="root"):
+        config_lib.default().data.rot = "x"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("data.image_shape", (100, 320), r"multiples of 32; nearest: \(96, 320\)"),
+        ("data.image_shape", (96,), "expected tuple"),
+        ("data.image_shape", (96.0, 320), r"image_shape\[0\]: given 96.0 \(float\), expected int"),
+        ("data.name", "nuscenes", "one of 'kitti_raw', 'synthetic_drive'"),
+        ("data.root", "", "--config.data.root=DIR"),
+        ("data.depth_type", "dense", "kitti_raw has 'velodyne', ''"),
+        ("data.jittering", (0.2, 0.2), "four values"),
+        ("data.strides", (), "at least one stride"),
+        ("data.shuffle", 1, "expected bool"),
+        ("loss.num_scales", 5, "expected 1 to 4"),
+        ("loss.photometric_reduce_op", "max", "one of 'min', 'mean'"),
+        ("loss.photometric_reduce_op", "mean", "automask_loss=False"),
+        ("loss.C1", float("nan"), "expected a finite number"),
+        ("optim.depth.lr", -1.0, "at least 0"),
+        ("train.batch_size", 0, "at least 1"),
+        ("train.batch_size", True, "expected int"),
+        ("train.num_steps", "600", "expected int"),
+        ("eval.min_depth", 90.0, "expected min < max"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_expected(field, value, message):
+    raw = loaded("kitti").to_dict()
+    *path, name = field.split(".")
+    group = raw
+    for part in path:
+        group = group[part]
+    group[name] = value
+    with pytest.raises(ConfigError, match=message) as error:
+        config_lib.resolve(raw)
+    assert f"config.{field}" in str(error.value)
+
+
+def test_both_context_lengths_zero_are_refused():
+    raw = loaded("kitti")
+    raw.data.back_context = raw.data.forward_context = 0
+    with pytest.raises(ConfigError, match="set one of them to 1"):
+        config_lib.resolve(raw)
+
+
+def test_unknown_and_missing_fields_come_in_one_message():
+    raw = loaded("kitti").to_dict()
+    raw["data"]["colour"] = 1
+    del raw["train"]["num_steps"]
+    raw["optim"] = 3
+    with pytest.raises(ConfigError) as error:
+        config_lib.resolve(raw)
+    for part in ("data.colour: unknown", "train.num_steps: missing", "optim: given 3"):
+        assert part in str(error.value)
+
+
+def test_an_unknown_network_is_named():
+    raw = loaded("kitti")
+    raw.model.depth_net.version = "1Z"
+    with pytest.raises(ConfigError, match="1Z"):
+        Networks.from_config(config_lib.resolve(raw).model)

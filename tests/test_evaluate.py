@@ -1,0 +1,128 @@
+"""Evaluation: perfect predictions score perfectly, and images without truth are counted."""
+
+import dataclasses
+import json
+
+import flax.linen as nn
+import numpy as np
+import pytest
+
+from packnet_jax import sharding
+from packnet_jax.baseline import median_inv_depth
+from packnet_jax.config import EvalConfig
+from packnet_jax.data.pipeline import EvalExample
+from packnet_jax.errors import DataError
+from packnet_jax.evaluate import MODES, evaluate, evaluate_constant
+
+CONFIG = EvalConfig(crop="", batch_size=3, num_pictures=2)
+SHAPE = (32, 64)
+
+
+class RedChannelIsInverseDepth(nn.Module):
+    """A network without weights that reads the answer off the picture."""
+
+    scale: float = 1.0
+
+    def __call__(self, rgb, *, train: bool):
+        return (self.scale * rgb[..., :1],) * 4
+
+
+def example(index, *, has_depth=True):
+    rng = np.random.default_rng(index)
+    rgb = rng.uniform(0.05, 1, (*SHAPE, 3)).astype(np.float32)
+    depth = 1 / rgb[..., 0]
+    if not has_depth:
+        depth = np.zeros_like(depth)
+    return EvalExample(rgb, depth, np.eye(3, dtype=np.float32), f"drive/frame{index}", index)
+
+
+def report_of(examples, *, scale=1.0, num_devices=1, folder=None, config=CONFIG):
+    return evaluate(
+        RedChannelIsInverseDepth(scale),
+        {"params": {"depth_net": {}}, "batch_stats": {"depth_net": {}}},
+        examples,
+        dataset="made",
+        step=12,
+        config=config,
+        mesh=sharding.make_mesh(num_devices),
+        pictures_folder=folder,
+    )
+
+
+def test_the_truth_scores_perfectly_in_every_mode():
+    report = report_of([example(i) for i in range(4)])
+    for mode in MODES:
+        values = report.metrics[mode]
+        assert max(values[m] for m in ("abs_rel", "sq_rel", "rmse", "rmse_log")) < 1e-5
+        assert min(values[m] for m in ("a1", "a2", "a3")) == 1
+
+
+def test_a_wrong_scale_shows_in_the_unscaled_modes_only():
+    report = report_of([example(i) for i in range(3)], scale=0.5)
+    assert report.metrics["depth"]["abs_rel"] == pytest.approx(1, abs=1e-5)
+    assert report.metrics["depth_gt"]["abs_rel"] < 1e-5
+    assert report.per_image[0]["median_ratio"] == pytest.approx(0.5, rel=1e-5)
+
+
+def test_images_without_truth_are_counted_and_do_not_move_the_mean():
+    whole = [example(0), example(1)]
+    with_empty = [example(0), example(2, has_depth=False), example(1)]
+    with_none = [*with_empty, example(3)._replace(depth=None)]
+    report = report_of(with_none, scale=0.7)
+    assert (report.protocol["images"], report.protocol["skipped"]) == (2, 2)
+    assert report.per_image[1]["depth"] is None
+    assert report.metrics == report_of(whole, scale=0.7).metrics
+
+
+def test_no_truth_at_all_is_an_error():
+    with pytest.raises(DataError, match="none of 1 images"):
+        report_of([example(0, has_depth=False)])
+
+
+def test_batch_size_and_number_of_devices_do_not_matter():
+    examples = [example(i) for i in range(5)]
+    one = report_of(examples, scale=0.7)
+    for num_devices, batch_size in [(4, 1), (2, 3), (1, 5)]:
+        config = dataclasses.replace(CONFIG, batch_size=batch_size)
+        other = report_of(examples, scale=0.7, num_devices=num_devices, config=config)
+        assert [row["name"] for row in other.per_image] == [row["name"] for row in one.per_image]
+        for mode in MODES:
+            assert other.metrics[mode] == pytest.approx(one.metrics[mode], rel=1e-6)
+
+
+def test_the_report_says_everything(tmp_path):
+    report = report_of([example(i) for i in range(3)], folder=tmp_path / "pictures")
+    document = json.loads(report.write(tmp_path).read_text())
+    assert set(document["protocol"]) >= {
+        "ground_truth",
+        "crop",
+        "min_depth",
+        "max_depth",
+        "scaling",
+        "flip",
+        "images",
+        "skipped",
+    }
+    assert set(document["metrics"]) == set(MODES)
+    assert len(document["per_image"]) == 3
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 2
+    for word in ("made", "step 12", "depth_pp_gt", "abs_rel"):
+        assert word in report.table()
+
+
+def test_the_median_map_is_the_median_and_scores_like_a_constant():
+    examples = [example(i) for i in range(5)]
+    inv_depth = median_inv_depth(examples, SHAPE)
+    expected = np.median([e.depth for e in examples], axis=0)
+    np.testing.assert_allclose(1 / inv_depth, expected, rtol=1e-6)
+    report = evaluate_constant(inv_depth, examples, dataset="made", step=0, config=CONFIG)
+    assert report.metrics["depth_pp_gt"]["abs_rel"] > 0.1
+
+
+def test_the_median_map_fills_pixels_nobody_measured():
+    depth = np.zeros(SHAPE, np.float32)
+    depth[3, :4] = 5
+    inv_depth = median_inv_depth([example(0)._replace(depth=depth)], SHAPE)
+    np.testing.assert_allclose(inv_depth, 0.2)
+    with pytest.raises(DataError, match="no depth"):
+        median_inv_depth([example(0, has_depth=False)], SHAPE)

@@ -1,0 +1,164 @@
+"""The whole program through its command line, on a folder laid out as KITTI raw."""
+
+import json
+import os
+import shutil
+
+import cli
+import numpy as np
+import pytest
+from fake_kitti import make_kitti
+from PIL import Image
+
+NUM_TARGETS = 4
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A working folder with fake KITTI in it."""
+    folder = tmp_path_factory.mktemp("program")
+    make_kitti(folder / "kitti", {1: 6}, [(1, i) for i in range(1, 1 + NUM_TARGETS)])
+    return folder
+
+
+def arguments(place, *more):
+    return [
+        cli.config_file("overfit_kitti"),
+        f"--config.data.root={place / 'kitti'}",
+        f"--config.data.tfds_dir={place / 'tfds'}",
+        "--config.data.split=fake",
+        "--config.data.eval_split=fake",
+        "--config.data.image_shape=32,64",
+        "--config.model.pose_net.name=PoseNet",
+        "--config.model.pose_net.version=",
+        "--config.eval.crop=",
+        "--config.train.num_steps=3",
+        "--config.train.checkpoint_every_steps=2",
+        "--config.train.log_every_steps=1",
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(place):
+    """A run of three steps, and what it printed."""
+    output = cli.run("main", *arguments(place, "--workdir=run"), cwd=place)
+    return place / "run", output
+
+
+def test_training_says_where_everything_is(trained):
+    workdir, output = trained
+    for words in ("DepthResNet18 + PoseNet at 32x64", "4 samples of kitti_raw-fake", "loss"):
+        assert words in output
+    assert sorted(p.name for p in (workdir / "checkpoints").iterdir()) == ["00000002", "00000003"]
+    assert json.loads((workdir / "config.json").read_text())["train"]["num_steps"] == 3
+    assert json.loads((workdir / "versions.json").read_text())["jax"]
+    report = json.loads((workdir / "eval" / "kitti_raw-fake.json").read_text())
+    assert report["protocol"]["images"] == NUM_TARGETS
+    assert np.isfinite(report["metrics"]["depth_pp_gt"]["abs_rel"])
+    assert list(workdir.glob("events.out.tfevents*"))
+    for named in ("checkpoints", "eval/kitti_raw-fake.json", "tensorboard --logdir run"):
+        assert named in output
+
+
+def test_a_second_start_resumes(trained, place):
+    workdir, _ = trained
+    shutil.copytree(workdir, place / "longer")
+    output = cli.run(
+        "main", *arguments(place, "--workdir=longer", "--config.train.num_steps=5"), cwd=place
+    )
+    assert "5/5" in output
+    assert (place / "longer" / "checkpoints" / "00000005").is_dir()
+    assert "config.train.num_steps = 5 (was 3)" in output
+
+
+def test_other_networks_in_the_same_workdir_are_refused(trained, place):
+    output = cli.run(
+        "main",
+        *arguments(place, "--workdir=run", "--config.model.depth_net.version=34"),
+        cwd=place,
+        status=2,
+    )
+    assert "config.model.depth_net.version: '18' there, '34' given" in output
+
+
+def test_evaluating_a_checkpoint_repeats_the_training_runs_result(trained, place):
+    workdir, _ = trained
+    output = cli.run(
+        "main",
+        *arguments(place, "--mode=eval", "--checkpoint=run", "--workdir=evaluated"),
+        cwd=place,
+    )
+    assert "depth_pp_gt" in output
+    there, here = (
+        json.loads((folder / "eval" / "kitti_raw-fake.json").read_text())
+        for folder in (workdir, place / "evaluated")
+    )
+    assert here["step"] == there["step"] == 3
+    for mode in here["metrics"]:
+        assert here["metrics"][mode] == pytest.approx(there["metrics"][mode], rel=1e-5)
+
+
+def test_inference_of_one_picture_and_of_a_folder(trained, place):
+    folder = place / "kitti" / "2011_09_26" / "2011_09_26_drive_0001_sync" / "image_02" / "data"
+    picture = folder / "0000000001.png"
+    common = ("--checkpoint=run", f"--input={picture}")
+    cli.run("infer", *common, "--output=one.png", cwd=place)
+    assert Image.open(place / "one.png").size == (64, 64)  # 32 rows of picture, 32 of depth
+    output = cli.run(
+        "infer", "--checkpoint=run", f"--input={folder}", "--output=many", "--save=npz", cwd=place
+    )
+    assert "6 files in many" in output
+    arrays = np.load(place / "many" / "0000000001.npz")
+    assert arrays["depth"].shape == (32, 64)
+    assert "intrinsics" in arrays
+    cli.run("infer", *common, "--output=large", "--save=png", "--image_shape=64,96", cwd=place)
+    depth = np.asarray(Image.open(place / "large" / "0000000001.png"))
+    assert depth.shape == (64, 96)
+    assert depth.max() > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--config.train.batchsize=2",), 'Did you mean "batch_size"'),
+        (("--config.train.batch_size=two",), "--config.train.batch_size=two"),
+        (("--config.data.image_shape=30,64",), "multiples of 32"),
+        (("--config.data.root=nowhere",), "nowhere"),
+        (("--config.data.split=absent",), "There is no split 'absent'"),
+        (("--config.model.pose_net.name=PoseNets",), "unknown pose network 'PoseNets'"),
+        (("--workdir=/proc/run",), "--workdir: /proc/run can not be written"),
+        (("--mode=eval", "--workdir=e"), "--mode=eval needs --checkpoint"),
+        (("--mode=eval", "--workdir=e", "--checkpoint=nowhere"), "no checkpoint at"),
+        (("surplus",), "unknown arguments"),
+    ],
+)
+def test_a_mistake_is_one_clear_error(place, more, message):
+    output = cli.run("main", *arguments(place, *more), cwd=place, status=2)
+    assert message in output
+    assert "Traceback" not in output
+
+
+def test_a_missing_or_broken_config_file_is_named(place):
+    assert "--config is missing" in cli.run("main", cwd=place, status=2)
+    assert "absent.py" in cli.run("main", "--config=absent.py", cwd=place, status=2)
+    (place / "broken.py").write_text(
+        "from packnet_jax import config\n\n"
+        "def get_config():\n    c = config.default()\n    c.data.rot = ''\n    return c\n"
+    )
+    assert "rot" in cli.run("main", "--config=broken.py", cwd=place, status=2)
+
+
+def test_corrupt_data_are_named_before_anything_is_compiled(place, tmp_path):
+    root = make_kitti(tmp_path / "kitti", {1: 3}, [(1, 1)])
+    for file in root.rglob("*.png"):
+        os.truncate(file, 20)
+    output = cli.run(
+        "main",
+        *arguments(place, f"--config.data.root={root}", f"--workdir={tmp_path / 'run'}"),
+        cwd=place,
+        status=2,
+    )
+    assert "DataError" in output
+    assert "0000000001" in output
+    assert "Traceback" not in output

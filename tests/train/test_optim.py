@@ -1,0 +1,47 @@
+"""Learning rates are StepLR's, and updates are Adam's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from packnet_jax.config import LearningRateConfig, OptimConfig
+from packnet_jax.train.optim import apply_updates, make_learning_rates, make_optimizer
+
+CONFIG = OptimConfig(
+    depth=LearningRateConfig(2e-4), pose=LearningRateConfig(5e-4), step_size=2, gamma=0.5
+)
+
+
+@pytest.mark.parametrize(("step", "factor"), [(0, 1), (19, 1), (20, 0.5), (39, 0.5), (40, 0.25)])
+def test_rates_halve_every_step_size_epochs(step, factor):
+    rates = make_learning_rates(CONFIG, steps_per_epoch=10)(jnp.asarray(step))
+    np.testing.assert_allclose(rates["depth_net"], 2e-4 * factor, rtol=1e-6)
+    np.testing.assert_allclose(rates["pose_net"], 5e-4 * factor, rtol=1e-6)
+
+
+def test_each_network_has_its_own_rate_and_the_result_is_optax_adam():
+    params = {"depth_net": {"w": jnp.array([1.0, -2.0])}, "pose_net": {"w": jnp.array([0.5])}}
+    gradients = {"depth_net": {"w": jnp.array([0.3, -4.0])}, "pose_net": {"w": jnp.array([2.0])}}
+    optimizer = make_optimizer(CONFIG)
+    rates = make_learning_rates(CONFIG, 10)(jnp.asarray(0))
+    state, ours = optimizer.init(params), params
+    for _ in range(3):
+        directions, state = optimizer.update(gradients, state)
+        ours = apply_updates(ours, directions, rates)
+    for name, lr in (("depth_net", 2e-4), ("pose_net", 5e-4)):
+        adam = optax.adam(lr)
+        theirs, adam_state = params[name], adam.init(params[name])
+        for _ in range(3):
+            updates, adam_state = adam.update(gradients[name], adam_state)
+            theirs = optax.apply_updates(theirs, updates)
+        np.testing.assert_allclose(ours[name]["w"], theirs["w"], rtol=1e-6)
+
+
+def test_clipping_bounds_both_networks_together():
+    clipped = make_optimizer(OptimConfig(clip_norm=1.0))
+    gradients = {"depth_net": jnp.array([30.0]), "pose_net": jnp.array([40.0])}
+    _, state = clipped.update(gradients, clipped.init(gradients))
+    mu = optax.tree.get(state, "mu")
+    np.testing.assert_allclose(jax.tree.leaves(mu), [[0.06], [0.08]], rtol=1e-5)

@@ -1,0 +1,141 @@
+"""One step: the same on one device and on four, compiled once, safe against bad input."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from packnet_jax import sharding
+from packnet_jax.config import LossConfig, OptimConfig
+from packnet_jax.sfm import Networks, predict, self_supervised_objective
+from packnet_jax.train.optim import make_learning_rates, make_optimizer
+from packnet_jax.train.state import TrainState
+from packnet_jax.train.step import make_train_step
+
+
+def make_step(mesh, **optim):
+    config = OptimConfig(**optim)
+    optimizer = make_optimizer(config)
+    step = make_train_step(
+        tiny.NETWORKS,
+        LossConfig(),
+        optimizer,
+        make_learning_rates(config, steps_per_epoch=100),
+        seed=3,
+        num_steps=100,
+        mesh=mesh,
+    )
+    return step, optimizer
+
+
+def start(optimizer, mesh, dtype=np.float32, networks=tiny.NETWORKS):
+    variables = jax.jit(lambda key: networks.init(key, tiny.SHAPE, 2))(jax.random.key(0))
+    variables = jax.tree.map(lambda a: np.asarray(a, dtype), variables)
+    return jax.device_put(TrainState.create(variables, optimizer), sharding.replicated(mesh))
+
+
+def run(num_devices, num_steps, dtype=np.float32):
+    mesh = sharding.make_mesh(num_devices)
+    step, optimizer = make_step(mesh)
+    state = start(optimizer, mesh, dtype)
+    batch = sharding.place_batch(tiny.random_batch(dtype=dtype), mesh)
+    losses = []
+    for _ in range(num_steps):
+        state, output = step(state, batch)
+        losses.append(float(output.scalars["loss"]))
+    return jax.device_get(state), losses, step
+
+
+def loss_and_gradients(num_devices):
+    """Of networks that normalise per sample.
+
+    Over a batch norm the sum over devices is rounded before everything that follows, and then the
+    gradient jumps wherever rounding decides a minimum; the test in float64 is for those.
+    """
+    networks = Networks(tiny.TinyDepthNet("group"), tiny.TinyPoseNet())
+    mesh = sharding.make_mesh(num_devices)
+    state = start(make_optimizer(OptimConfig()), mesh, networks=networks)
+
+    def objective(params, batch):
+        variables = {**state.variables, "params": params}
+        result = self_supervised_objective(
+            networks, variables, batch, LossConfig(), flip=True, progress=0.0
+        )
+        return result.loss
+
+    batch = sharding.place_batch(tiny.random_batch(), mesh)
+    return jax.device_get(jax.jit(jax.value_and_grad(objective))(state.variables["params"], batch))
+
+
+def test_loss_and_gradients_agree_on_one_and_four_devices():
+    one, four = loss_and_gradients(1), loss_and_gradients(4)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(four), strict=True):
+        assert np.abs(a - b).max() <= 1e-5 * max(np.abs(a).max(), 1e-12)
+
+
+def test_parameters_agree_after_ten_steps_in_float64():
+    with jax.enable_x64(True):
+        one, losses, _ = run(1, 10, np.float64)
+        four, losses_on_four, _ = run(4, 10, np.float64)
+    np.testing.assert_allclose(losses_on_four, losses, rtol=1e-9)
+    assert losses[-1] < losses[0]
+    for a, b in zip(jax.tree.leaves(one.variables), jax.tree.leaves(four.variables), strict=True):
+        assert a.dtype == np.float64
+        np.testing.assert_allclose(b, a, atol=1e-9, rtol=0)
+
+
+def test_the_step_compiles_once():
+    _, _, step = run(4, 3)
+    assert step._cache_size() == 1
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    mesh = sharding.make_mesh(1)
+    step, optimizer = make_step(mesh)
+    return mesh, step, optimizer
+
+
+def test_a_batch_with_nan_changes_nothing_but_the_counters(one_device):
+    mesh, step, optimizer = one_device
+    state = start(optimizer, mesh)
+    before = jax.device_get(state)
+    good = tiny.random_batch()
+    bad = good._replace(rgb_original=np.full_like(good.rgb_original, np.nan))
+    for expected in (1, 2):
+        state, output = step(state, sharding.place_batch(bad, mesh))
+        assert int(state.nonfinite_in_a_row) == int(state.nonfinite_steps) == expected
+        assert int(output.scalars["nonfinite_in_a_row"]) == expected
+    assert int(state.step) == 2
+    for name in ("variables", "opt_state"):
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            jax.device_get(getattr(state, name)),
+            getattr(before, name),
+        )
+    state, _ = step(state, sharding.place_batch(good, mesh))
+    assert int(state.nonfinite_in_a_row) == 0
+    assert int(state.nonfinite_steps) == 2
+    changed = jax.tree.map(
+        lambda a, b: bool(np.any(a != b)), jax.device_get(state).variables, before.variables
+    )
+    assert all(jax.tree.leaves(changed["params"]["depth_net"]))
+
+
+def test_flip_is_drawn_per_step_from_the_seed(one_device):
+    draws = [
+        bool(jax.random.bernoulli(jax.random.fold_in(jax.random.key(3), s), 0.5)) for s in range(20)
+    ]
+    assert 0 < sum(draws) < 20
+
+
+def test_the_flipped_network_sees_the_mirror_image_and_answers_unmirrored():
+    variables = tiny.NETWORKS.init(jax.random.key(1), tiny.SHAPE, 2)
+    batch = jax.tree.map(jnp.asarray, tiny.random_batch())
+    mirrored = batch._replace(rgb=batch.rgb[:, :, ::-1])
+
+    def finest(batch, flip):
+        return predict(tiny.NETWORKS, variables, batch, flip=flip).inv_depth_pyramid[0]
+
+    np.testing.assert_allclose(finest(batch, True), finest(mirrored, False)[:, :, ::-1], rtol=1e-5)
