@@ -67,6 +67,10 @@ class LearningRateConfig:
     """Adam's learning rate for one network."""
 
     lr: float = within(2e-4, 0)
+    warmup_steps: int = within(0, 0)
+    """The rate rises linearly over so many first steps. Where networks start from random weights, a
+    depth network that moves before the pose network has learnt anything easily ends in a constant.
+    """
 
 
 @dataclass(frozen=True)

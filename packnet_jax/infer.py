@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image
@@ -39,6 +39,8 @@ ARRAY_SUFFIXES = (".npz",)
 
 def main(argv: Sequence[str]) -> None:
     """Runs the flags' inference."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
     if len(argv) > 1:
         raise ConfigError(f"unknown arguments {argv[1:]}")
     for flag in (CHECKPOINT, INPUT, OUTPUT):

@@ -3,12 +3,12 @@
 Short on purpose: flags, checks that cost nothing, and one call.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -32,9 +32,9 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError(f"unknown arguments {argv[1:]}; fields are set as --config.FIELD=VALUE")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's banner
     config = config_lib.resolve(CONFIG.value)
     workdir = Path(WORKDIR.value or f"runs/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
-    jax.config.update("jax_threefry_partitionable", True)
     if MODE.value == "eval":
         if CHECKPOINT.value is None:
             raise ConfigError("--mode=eval needs --checkpoint=DIR, a workdir or one step's folder")

@@ -136,12 +136,12 @@ def open_store(make_builder: Callable[[], FramesBuilder]) -> FrameStore:
     Raises:
         DataError: nothing can be stored.
     """
-    builder = make_builder()
+    builder = _quietly(make_builder)
     if not builder.is_prepared():
         with _only_one_process(Path(builder.data_dir).parent):
             if not builder.is_prepared():
                 builder.build()
-        builder = make_builder()
+        builder = _quietly(make_builder)
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
     read: Any = builder.as_data_source  # TFDS's decorator hides its signature from checkers
     source = read(SPLIT, deserialize_method=raw)
@@ -152,6 +152,16 @@ def open_store(make_builder: Callable[[], FramesBuilder]) -> FrameStore:
         first = "; ".join(f"{item['name']}: {item['reason']}" for item in store.missing[:3])
         logging.warning("%s lacks %d frames, first: %s", full_name, len(store.missing), first)
     return store
+
+
+def _quietly(make_builder: Callable[[], FramesBuilder]) -> FramesBuilder:
+    """Without TFDS's warnings that a configuration is custom, as all of ours are, or not built."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        return make_builder()
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def make_optimizer(config: OptimConfig) -> optax.GradientTransformation:
 def make_learning_rates(
     config: OptimConfig, steps_per_epoch: int
 ) -> Callable[[Int[Array, ""]], LearningRates]:
-    """StepLR: `lr * gamma ** (epoch // step_size)` for each network.
+    """StepLR: `lr * gamma ** (epoch // step_size)` for each network, after its warm-up.
 
     A function of the run's step, not of the optimiser's count of updates, so that skipped steps do
     not shift it.
@@ -33,10 +33,17 @@ def make_learning_rates(
 
     def learning_rates(step: Int[Array, ""]) -> LearningRates:
         decay = config.gamma ** (step // steps_per_epoch // config.step_size).astype(float)
-        rates = {"depth_net": config.depth.lr, "pose_net": config.pose.lr}
-        return {name: jnp.asarray(lr * decay) for name, lr in rates.items()}
+        groups = {"depth_net": config.depth, "pose_net": config.pose}
+        return {
+            name: jnp.asarray(group.lr * decay * _warmup(step, group.warmup_steps))
+            for name, group in groups.items()
+        }
 
     return learning_rates
+
+
+def _warmup(step: Int[Array, ""], num_steps: int) -> Float[Array, ""]:
+    return jnp.minimum((step + 1) / max(num_steps, 1), 1.0)
 
 
 def apply_updates(params: dict, directions: Any, rates: LearningRates) -> dict:

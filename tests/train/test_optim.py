@@ -21,6 +21,14 @@ def test_rates_halve_every_step_size_epochs(step, factor):
     np.testing.assert_allclose(rates["pose_net"], 5e-4 * factor, rtol=1e-6)
 
 
+def test_the_rate_rises_over_the_warmup():
+    config = OptimConfig(depth=LearningRateConfig(2e-4, warmup_steps=4))
+    rates = make_learning_rates(config, steps_per_epoch=100)
+    depth = [float(rates(jnp.asarray(step))["depth_net"]) for step in range(6)]
+    np.testing.assert_allclose(depth, 2e-4 * np.array([0.25, 0.5, 0.75, 1, 1, 1]), rtol=1e-6)
+    np.testing.assert_allclose(rates(jnp.asarray(0))["pose_net"], 2e-4, rtol=1e-6)
+
+
 def test_each_network_has_its_own_rate_and_the_result_is_optax_adam():
     params = {"depth_net": {"w": jnp.array([1.0, -2.0])}, "pose_net": {"w": jnp.array([0.5])}}
     gradients = {"depth_net": {"w": jnp.array([0.3, -4.0])}, "pose_net": {"w": jnp.array([2.0])}}

@@ -70,7 +70,9 @@ def test_losses_follow_the_original_on_real_frames(tmp_path):
         losses.append(float(output.scalars["loss"]))
     difference = np.abs(np.array(losses) / expected - 1)
     print("relative differences", difference)
-    assert difference[:4].max() <= 1e-4
-    assert difference[4:10].max() <= 1e-3
+    assert difference[:3].max() <= 1e-4
+    # The trajectory is unstable at step 3: there the original's float32 lies 5.4e-4 from its own
+    # network in float64, and 3.5e-4 from itself under a newer torch (docs/benchmarks.md).
+    assert difference[3:10].max() <= 1e-3
     # Rounding alone reaches 1 % by step 26, so only the level is compared from step 10 on.
     assert abs(np.mean(losses[10:]) / expected[10:].mean() - 1) <= 0.02
