@@ -136,12 +136,13 @@ def open_store(make_builder: Callable[[], FramesBuilder]) -> FrameStore:
     Raises:
         DataError: nothing can be stored.
     """
-    builder = _quietly(make_builder)
-    if not builder.is_prepared():
-        with _only_one_process(Path(builder.data_dir).parent):
-            if not builder.is_prepared():
-                builder.build()
-        builder = _quietly(make_builder)
+    with _quiet_tfds():
+        builder = make_builder()
+        if not builder.is_prepared():
+            with _only_one_process(Path(builder.data_dir).parent):
+                if not builder.is_prepared():
+                    builder.build()
+            builder = make_builder()
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
     read: Any = builder.as_data_source  # TFDS's decorator hides its signature from checkers
     source = read(SPLIT, deserialize_method=raw)
@@ -154,12 +155,13 @@ def open_store(make_builder: Callable[[], FramesBuilder]) -> FrameStore:
     return store
 
 
-def _quietly(make_builder: Callable[[], FramesBuilder]) -> FramesBuilder:
+@contextmanager
+def _quiet_tfds() -> Iterator[None]:
     """Without TFDS's warnings that a configuration is custom, as all of ours are, or not built."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:
-        return make_builder()
+        yield
     finally:
         logging.set_verbosity(verbosity)
 

@@ -78,17 +78,13 @@ def train(
         watch = NonFiniteWatch(config.optim.max_nonfinite_steps)
         rates = Rates(config.train.batch_size)
         bar = tqdm(
-            range(first_step, num_steps),
-            initial=first_step,
-            total=num_steps,
-            desc="train",
-            unit="step",
-            dynamic_ncols=True,
+            initial=first_step, total=num_steps, desc="train", unit="step", dynamic_ncols=True
         )
-        for step in bar:
+        for step in range(first_step, num_steps):
             state, output = train_step(state, sharding.place_batch(next(batches), mesh))
             watch.check(output)
             rates.count_step()
+            bar.update()
             done = step + 1
             is_last = done == num_steps or stop.received is not None
 

@@ -1,0 +1,83 @@
+"""Times a training step and the input, and prints rows for docs/benchmarks.md.
+
+    python benchmarks/step_time.py --config=configs/kitti.py --config.data.root=KITTI_RAW \\
+        --config.train.batch_size=1 --steps=5
+
+Data come from the configuration, so the input rate is that of the real set.
+"""
+
+import itertools
+import os
+import time
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from absl import app, flags
+from ml_collections import config_flags
+
+from packnet_jax import config as config_lib
+from packnet_jax import sharding
+from packnet_jax.data.open import open_data_sets
+from packnet_jax.sfm import Networks
+from packnet_jax.train.dashboard import memory_gib
+from packnet_jax.train.optim import make_learning_rates, make_optimizer
+from packnet_jax.train.state import TrainState
+from packnet_jax.train.step import make_train_step
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "A file in configs/.")
+STEPS = flags.DEFINE_integer("steps", 5, "How many steps are timed, after one that is not.")
+
+
+def main(_: Sequence[str]) -> None:
+    """Prints one row per quantity."""
+    config = config_lib.resolve(CONFIG.value)
+    data = open_data_sets(config)
+    networks = Networks.from_config(config.model)
+    mesh = sharding.make_mesh()
+    optimizer = make_optimizer(config.optim)
+    rates = make_learning_rates(config.optim, data.train.steps_per_epoch)
+    step = make_train_step(
+        networks, config.loss, optimizer, rates, seed=config.seed, num_steps=1000, mesh=mesh
+    )
+
+    def create(key):
+        variables = networks.init(key, config.data.image_shape, data.num_context)
+        return TrainState.create(variables, optimizer)
+
+    state = jax.jit(create, out_shardings=sharding.replicated(mesh))(jax.random.key(0))
+    batches = [
+        sharding.place_batch(b, mesh)
+        for b in itertools.islice(data.train.iterate(config.seed), STEPS.value + 1)
+    ]
+    before = time.perf_counter()
+    state, output = jax.block_until_ready(step(state, batches[0]))
+    first = time.perf_counter() - before
+    seconds, processor = [], []
+    for batch in batches[1:]:
+        before, before_processor = time.perf_counter(), time.process_time()
+        state, output = jax.block_until_ready(step(state, batch))
+        seconds.append(time.perf_counter() - before)
+        processor.append(time.process_time() - before_processor)
+
+    model, shape = config.model, config.data.image_shape
+    print(
+        f"{model.depth_net.name}{model.depth_net.version} + {model.pose_net.name}"
+        f"{model.pose_net.version}, {shape[0]}x{shape[1]}, batch {config.train.batch_size}, "
+        f"{mesh.size} x {mesh.devices.flat[0].device_kind}, {os.cpu_count()} cores, "
+        f"jax {jax.__version__}"
+    )
+    print(f"| first step, with compilation | {first:.1f} s |")
+    print(f"| step, median of {len(seconds)} | {np.median(seconds):.2f} s |")
+    print(f"| step, fastest | {min(seconds):.2f} s |")
+    print(f"| processor time of a step, median | {np.median(processor):.2f} s |")
+    print(f"| loss after them | {float(output.scalars['loss']):.4f} |")
+    iterator = data.train.iterate(config.seed)
+    for _ in range(max(8, 32 // config.train.batch_size)):
+        next(iterator)
+    print(f"| input, samples/s on one core | {iterator.samples_per_second:.1f} |")
+    print(f"| peak memory | {memory_gib()['host_memory_gib']:.1f} GiB |")
+
+
+if __name__ == "__main__":
+    app.run(main)
