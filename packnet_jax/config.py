@@ -299,8 +299,8 @@ def _violations(c: Config) -> list[str]:
         ),
         (
             c.loss.photometric_reduce_op == "min" or not c.loss.automask_loss,
-            "loss.automask_loss: automasking compares minima; with loss.photometric_reduce_op="
-            "'mean' set loss.automask_loss=False",
+            "loss.photometric_reduce_op, loss.automask_loss: given 'mean' and True, but "
+            "automasking compares minima; with 'mean' set loss.automask_loss=False",
         ),
         (
             evaluation.min_depth < evaluation.max_depth,
