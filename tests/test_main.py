@@ -123,7 +123,7 @@ def test_inference_of_one_picture_and_of_a_folder(trained, place):
     [
         (("--config.train.batchsize=2",), 'Did you mean "batch_size"'),
         (("--config.train.batch_size=two",), "--config.train.batch_size=two"),
-        (("--config.data.image_shape=30,64",), "multiples of 32"),
+        (("--config.train.batch_size=0",), "expected at least 1"),
         (("--config.data.root=nowhere",), "nowhere"),
         (("--config.data.split=absent",), "There is no split 'absent'"),
         (("--config.model.pose_net.name=PoseNets",), "unknown pose network 'PoseNets'"),
@@ -137,6 +137,14 @@ def test_a_mistake_is_one_clear_error(place, more, message):
     output = cli.run("main", *arguments(place, *more), cwd=place, status=2)
     assert message in output
     assert "Traceback" not in output
+
+
+def test_an_impossible_shape_is_named_with_the_nearest_possible(place):
+    output = cli.run(
+        "main", cli.config_file("demo"), "--config.data.image_shape=30,64", cwd=place, status=2
+    )
+    assert "image_shape: given (30, 64)" in output
+    assert "nearest: (32, 64)" in output
 
 
 def test_a_missing_or_broken_config_file_is_named(place):

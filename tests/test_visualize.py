@@ -17,7 +17,7 @@ GOLDEN = load("depth_utils")
         ("default", {}),
         ("p50", {"percentile": 50}),
         ("filter", {"ignore_zeros": True}),
-        ("norm", {"normalizer": 0.5}),
+        ("norm", {"normalizer": 0.7}),
         ("viridis", {"colormap": "viridis"}),
     ],
 )

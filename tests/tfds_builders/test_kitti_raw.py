@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from fake_kitti import BASELINE, CENTRE, FOCAL, SPEED, frame_name, make_kitti, sparse_depth
-from kitti_tiny import kitti_tiny, reader_values
+from real_data import end_to_end, kitti_tiny
 
 from packnet_jax.errors import DataError
 from tfds_builders.frames import Frame, Missing
@@ -170,12 +170,13 @@ def test_an_unknown_depth_type_is_refused(root):
 
 
 def test_real_poses_equal_the_reference():
-    root, expected = kitti_tiny(), np.array(reader_values()["tiny.pose_all7frames"]["pose"])
+    root, values = kitti_tiny(), end_to_end("kitti_reader.json")
+    expected = np.array(values["tiny.pose_all7frames"]["pose"])
     date = root / "2011_09_26"
     oxts = date / "2011_09_26_drive_0023_sync" / "oxts" / "data"
     inertial = read_inertial(date, oxts, 10)
     assert inertial is not None
-    np.testing.assert_allclose(inertial.camera_T_imu, reader_values()["tiny.imu2cam"], atol=1e-12)
+    np.testing.assert_allclose(inertial.camera_T_imu, values["tiny.imu2cam"], atol=1e-12)
     poses = [read_pose(inertial, oxts / f"{i:010d}.txt") for i in range(7)]
     # Earth coordinates of millions of metres cancel in these float64 sums, so 1e-8 is noise.
     np.testing.assert_allclose(np.array(poses), expected, rtol=1e-7, atol=1e-8)
