@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -26,6 +26,14 @@ from packnet_jax.visualize import stack_picture, write_atomically, write_image
 
 MODES = ("depth", "depth_pp", "depth_gt", "depth_pp_gt")
 """As predicted; fused with the mirror image's; each scaled by the ratio of medians or not."""
+
+
+class Examples(Protocol):
+    """What is evaluated: an `EvalPipeline`, or a list."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[EvalExample]: ...
 
 
 class DepthPair(NamedTuple):
@@ -90,18 +98,10 @@ class Report:
         return path
 
 
-class Evaluated(NamedTuple):
-    """One evaluated picture."""
-
-    example: EvalExample
-    inv_depth: np.ndarray
-    """Fused, [h, w]."""
-
-
 def evaluate(
     depth_net: nn.Module,
     variables: Variables,
-    examples: Iterable[EvalExample],
+    examples: Examples,
     *,
     dataset: str,
     step: int,
@@ -116,17 +116,19 @@ def evaluate(
 
     Args:
         variables: with or without the pose network's.
-        pictures_folder: where to write the first `config.num_pictures` pictures, each with its
-            inverse depth below it.
+        pictures_folder: where to write `config.num_pictures` pictures, spread over the examples,
+            each with its inverse depth below it.
 
     Raises:
         DataError: no example has a valid pixel.
     """
     own = {name: {"depth_net": collection["depth_net"]} for name, collection in variables.items()}
     rows: list[dict[str, Any]] = []
+    last = max(len(examples) - 1, 0)
+    shown = set(np.linspace(0, last, config.num_pictures).astype(int).tolist())
     for example, raw, fused in _predictions(depth_net, own, examples, config.batch_size, mesh):
         rows.append(_row(example, raw, fused, config))
-        if pictures_folder is not None and len(rows) <= config.num_pictures:
+        if pictures_folder is not None and len(rows) - 1 in shown:
             name = example.name.replace("/", "_")
             picture = stack_picture(example.rgb, fused[..., 0])
             write_image(pictures_folder / f"{len(rows) - 1:04d}_{name}.png", picture)
