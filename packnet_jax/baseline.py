@@ -18,23 +18,27 @@ def median_inv_depth(
 ) -> Float[np.ndarray, "h w"]:
     """Inverse of the per-pixel median depth of (up to 500) training frames.
 
-    Pixels that no frame measured get the median of those in their row, or of all.
-
     Raises:
         DataError: no frame has depth.
     """
     depths = []
     for example in tqdm(examples, desc="median depth map", unit="frame", leave=False):
-        if example.depth is not None:
+        if example.depth is not None and example.depth.any():
             depths.append(resize_depth(example.depth, image_shape))
         if len(depths) == MAX_EXAMPLES:
             break
-    measured = np.ma.masked_equal(np.stack(depths), 0) if depths else np.ma.masked_all((1, 1, 1))
-    if not measured.count():
+    if not depths:
         raise DataError(
             "config.eval.median_baseline: the training split has no depth to take a median of; set "
             "it to False"
         )
-    per_pixel = np.ma.median(measured, axis=0)
-    per_row = np.ma.median(per_pixel, axis=1, keepdims=True).filled(np.ma.median(per_pixel))
-    return (1 / np.where(per_pixel.mask, per_row, per_pixel.filled(1))).astype(np.float32)
+    return 1 / median_depth_map(np.stack(depths))
+
+
+def median_depth_map(depths: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "h w"]:
+    """The per-pixel median of depth maps: what can be predicted without looking.
+
+    Pixels without depth (0) do not count; where no map has any, the greatest median stands.
+    """
+    median = np.ma.median(np.ma.masked_less_equal(depths, 0), axis=0)
+    return np.ma.filled(median, np.ma.max(median)).astype(np.float32)

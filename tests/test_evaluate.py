@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from packnet_jax import sharding
-from packnet_jax.baseline import median_inv_depth
+from packnet_jax.baseline import median_depth_map, median_inv_depth
 from packnet_jax.config import EvalConfig
 from packnet_jax.data.pipeline import EvalExample
 from packnet_jax.errors import DataError
@@ -126,3 +126,8 @@ def test_the_median_map_fills_pixels_nobody_measured():
     np.testing.assert_allclose(inv_depth, 0.2)
     with pytest.raises(DataError, match="no depth"):
         median_inv_depth([example(0, has_depth=False)], SHAPE)
+
+
+def test_median_depth_map_leaves_out_missing_depth():
+    depths = np.array([[[1.0, 0.0, 0.0]], [[2.0, 5.0, 0.0]], [[9.0, 7.0, 0.0]]])
+    np.testing.assert_array_equal(median_depth_map(depths), [[2.0, 6.0, 6.0]])

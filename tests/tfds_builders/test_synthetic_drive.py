@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from packnet_jax.baseline import median_depth_map
 from tfds_builders.synthetic_drive import noise, raycast, scene
-from tfds_builders.synthetic_drive.builder import median_depth_map
 from tfds_builders.synthetic_drive.drive import STEREO_BASELINE, right_eye, rotation
 from tfds_builders.synthetic_drive.render import Renderer, View, lidar_depth, lidar_mask
 from tfds_builders.synthetic_drive.scene import Camera, Solid, Street, default_camera
@@ -261,7 +261,7 @@ def test_a_constant_depth_map_is_a_poor_guess_on_new_streets():
                 Renderer(street, camera, supersampling=1).render(street.world_T_camera[3], 3).depth
             )
 
-    guess = median_depth_map(depths(range(30)))
+    guess = median_depth_map(np.stack(list(depths(range(30)))))
     scores = []
     for depth in depths(range(10_000, 10_020)):
         seen = (depth > 0) & (depth < 80)

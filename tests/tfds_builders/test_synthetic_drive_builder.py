@@ -7,7 +7,6 @@ from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import decode_depth
 from tfds_builders.frames import SPLIT
 from tfds_builders.synthetic_drive import SyntheticDrive
-from tfds_builders.synthetic_drive.builder import median_depth_map
 from tfds_builders.synthetic_drive.render import Renderer
 from tfds_builders.synthetic_drive.scene import default_camera
 from tfds_builders.synthetic_drive.street import make_street
@@ -111,8 +110,3 @@ def test_depth_type_chooses_the_depth(tmp_path, depth_type):
     else:
         assert frame.depth is None
     assert frame.stereo_T_camera is None
-
-
-def test_median_depth_map_leaves_out_missing_depth():
-    depths = np.array([[[1.0, 0.0, 0.0]], [[2.0, 5.0, 0.0]], [[9.0, 7.0, 0.0]]])
-    np.testing.assert_array_equal(median_depth_map(depths), [[2.0, 6.0, 6.0]])

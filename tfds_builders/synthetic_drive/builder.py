@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -182,21 +182,6 @@ class SyntheticDrive(FramesBuilder):
                         "lidar": encode_depth(lidar),
                     },
                 )
-
-
-def median_depth_map(depths: Iterable[Float[ndarray, "h w"]]) -> Float[ndarray, "h w"]:
-    """The per-pixel median of a split's depth maps: what can be predicted without looking.
-
-    Args:
-        depths: maps in metres; pixels without depth (0) do not count.
-
-    Returns:
-        Metres; pixels that never have depth get the greatest median.
-    """
-    stacked = np.stack(list(depths))
-    empty = stacked <= 0
-    median = np.ma.median(np.ma.masked_array(stacked, empty), axis=0)
-    return np.ma.filled(median, np.ma.max(median)).astype(np.float32)
 
 
 def _stream(seed: int, eye: str) -> str:
