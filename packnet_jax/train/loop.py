@@ -1,6 +1,7 @@
 """The loop: batch, step, log if due, evaluate if due, save if due."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from packnet_jax import config as config_lib
 from packnet_jax import sharding
 from packnet_jax.checkpoint import Checkpointer, abstract_like
 from packnet_jax.config import Config
+from packnet_jax.data.meter import BatchIterator
 from packnet_jax.data.open import DataSets
 from packnet_jax.errors import TrainingError
 from packnet_jax.evaluate import Report, evaluate
@@ -89,34 +91,13 @@ def train(
             is_last = done == num_steps or stop.received is not None
 
             if done % config.train.log_every_steps == 0 or is_last:
-                scalars = {k: float(v) for k, v in output.scalars.items()}
-                speed = rates.read() | {
-                    "input_samples_per_second_per_core": batches.samples_per_second,
-                    "input_wait_fraction": batches.wait_fraction,
-                }
-                dashboard.scalars(done, scalars | speed | memory_gib(), "train")
-                bar.set_postfix_str(
-                    f"loss {scalars['loss']:.4f}, {speed['samples_per_second']:.1f} samples/s "
-                    f"(input {batches.samples_per_second:.0f}/s a core, waited for "
-                    f"{batches.wait_fraction:.0%})"
-                )
+                _log(done, output, rates, batches, dashboard, bar)
             if done % config.train.image_every_steps == 0 or is_last:
                 dashboard.pictures(done, output.pictures)
             metrics = None
             if (done % eval_every == 0 or done == num_steps) and stop.received is None:
-                report = evaluate(
-                    networks.depth_net,
-                    state.variables,
-                    data.evaluation,
-                    dataset=data.eval_name,
-                    step=done,
-                    config=config.eval,
-                    mesh=mesh,
-                    pictures_folder=workdir / "eval" / data.eval_name,
-                )
-                report.write(workdir / "eval")
+                report = _evaluate(done, state, config, networks, data, workdir, mesh)
                 dashboard.report(report)
-                tqdm.write(report.table())
                 metrics = report.scalars()
             if done % config.train.checkpoint_every_steps == 0 or metrics or is_last:
                 checkpointer.save(
@@ -156,6 +137,52 @@ def _start(
     variables, training = restored
     logging.info("Resuming from step %d of %s", int(training["step"]), checkpointer.folder)
     return TrainState(variables=variables, **training)
+
+
+def _log(
+    step: int,
+    output: StepOutput,
+    rates: Rates,
+    batches: BatchIterator,
+    dashboard: Dashboard,
+    bar: tqdm,
+) -> None:
+    scalars = {k: float(v) for k, v in output.scalars.items()}
+    speed = rates.read() | {
+        "input_samples_per_second_per_core": batches.samples_per_second,
+        "input_wait_fraction": batches.wait_fraction,
+    }
+    dashboard.scalars(step, scalars | speed | memory_gib(), "train")
+    bar.set_postfix_str(
+        f"loss {scalars['loss']:.4f}, {speed['samples_per_second']:.1f} samples/s "
+        f"(input {batches.samples_per_second:.0f}/s a core, waited for {batches.wait_fraction:.0%})"
+    )
+
+
+def _evaluate(
+    step: int,
+    state: TrainState,
+    config: Config,
+    networks: Networks,
+    data: DataSets,
+    workdir: Path,
+    mesh: Mesh,
+) -> Report:
+    """Evaluates, writes report and pictures, and shows the table above the progress bar."""
+    report = evaluate(
+        networks.depth_net,
+        state.variables,
+        data.evaluation,
+        dataset=data.eval_name,
+        step=step,
+        config=config.eval,
+        mesh=mesh,
+        pictures_folder=workdir / "eval" / data.eval_name,
+    )
+    report.write(workdir / "eval")
+    tqdm.write(report.table())
+    sys.stdout.flush()  # a log file shows it now, too
+    return report
 
 
 class NonFiniteWatch:
