@@ -141,7 +141,7 @@ def test_sigterm_saves_and_returns(tmp_path, monkeypatch):
         assert saved.steps() == [3]
 
 
-def test_too_many_non_finite_steps_end_the_run_and_keep_the_parameters(tmp_path, monkeypatch):
+def test_too_many_non_finite_steps_end_the_run_and_leave_its_checkpoints(tmp_path, monkeypatch):
     config = tiny.config(num_steps=100, checkpoint_every_steps=2, eval_every_steps=100)
     data = tiny.data_sets(config)
 

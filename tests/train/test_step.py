@@ -123,13 +123,6 @@ def test_a_batch_with_nan_changes_nothing_but_the_counters(one_device):
     assert all(jax.tree.leaves(changed["params"]["depth_net"]))
 
 
-def test_flip_is_drawn_per_step_from_the_seed(one_device):
-    draws = [
-        bool(jax.random.bernoulli(jax.random.fold_in(jax.random.key(3), s), 0.5)) for s in range(20)
-    ]
-    assert 0 < sum(draws) < 20
-
-
 def test_the_flipped_network_sees_the_mirror_image_and_answers_unmirrored():
     variables = tiny.NETWORKS.init(jax.random.key(1), tiny.SHAPE, 2)
     batch = jax.tree.map(jnp.asarray, tiny.random_batch())
