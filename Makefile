@@ -1,6 +1,7 @@
 # make demo    render a synthetic street, train on it, evaluate, show where the pictures are
 # make test    everything but the long campaigns        make quick   the fast subset
 # make soak    kills, resumes, real-frame accuracy      make lint    ruff and pyright
+# make parity  the tests, and docs/parity.md anew
 #
 # PYTHON picks the interpreter (3.11 or newer) that the environment in VENV is made from.
 PYTHON ?= python3
@@ -10,7 +11,7 @@ WORKDIR ?= runs/demo
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test quick soak lint format clean
+.PHONY: demo test quick soak parity lint format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m packnet_jax.main --config=configs/demo.py --workdir=$(WORKDIR)
@@ -23,6 +24,9 @@ quick: $(VENV)/.installed-dev
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m soak
+
+parity: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak" --parity=docs/parity.md
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

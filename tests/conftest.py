@@ -1,9 +1,46 @@
-"""Four CPU devices for every test, set before jax is first used."""
+"""Four CPU devices for every test, set before jax is first used; the table of golden parity."""
 
+import json
 import os
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+import pytest
+from golden import parity as parity_lib
 
 jax.config.update("jax_num_cpu_devices", 4)
+
+PARITY_INTRODUCTION = """\
+# Parity with the original
+
+Made by `make parity`: every comparison of a test with an array that the original computed (torch
+1.8.1, CPU). Each golden set shows the comparison that came nearest to its tolerance. Errors are
+absolute or in units of the array's largest value, as its tolerance is; the last column is what the
+original's own float32 run differs from its float64 run, in the same units, where that was recorded.
+
+"""
+rows: list[parity_lib.Row] = []
+
+
+def pytest_addoption(parser):
+    parser.addoption("--parity", metavar="FILE", help="write the table of golden parity there")
+
+
+@pytest.fixture
+def parity(record_property):
+    """Compares with golden arrays, and remembers how close they came."""
+    return parity_lib.Parity(record_property)
+
+
+def pytest_runtest_logreport(report):
+    if report.when == "call":
+        found = (v for name, v in report.user_properties if name == parity_lib.PROPERTY)
+        rows.extend(parity_lib.Row(*json.loads(value)) for value in found)
+
+
+def pytest_sessionfinish(session):
+    path = session.config.getoption("--parity")
+    if path and rows and not hasattr(session.config, "workerinput"):  # not in xdist's workers
+        Path(path).write_text(PARITY_INTRODUCTION + parity_lib.table(rows))
