@@ -42,6 +42,9 @@ class ModelConfig:
 
     depth_net: NetworkConfig = NetworkConfig("DepthResNet", "18")
     pose_net: NetworkConfig = NetworkConfig("PoseResNet", "18")
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the networks compute in while training. With bfloat16 the parameters, their updates,
+    normalisation statistics, the last layers, the loss and all evaluation stay in float32."""
 
 
 @dataclass(frozen=True)
@@ -63,24 +66,31 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class LearningRateConfig:
-    """Adam's learning rate for one network."""
+class AdamConfig:
+    """Adam for one network."""
 
     lr: float = within(2e-4, 0)
     warmup_steps: int = within(0, 0)
     """The rate rises linearly over so many first steps. Where networks start from random weights, a
     depth network that moves before the pose network has learnt anything easily ends in a constant.
     """
+    weight_decay: float = within(0.0, 0)
+    """Added to the gradient, times the parameter, before Adam scales it: torch's, not AdamW's."""
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Adam with StepLR: each rate is multiplied by `gamma` every `step_size` epochs."""
+    """Adam, and the schedule of its rates by epoch."""
 
-    depth: LearningRateConfig = LearningRateConfig()
-    pose: LearningRateConfig = LearningRateConfig()
+    depth: AdamConfig = AdamConfig()
+    pose: AdamConfig = AdamConfig()
+    scheduler: Literal["StepLR", "CosineAnnealingLR", "ExponentialLR"] = "StepLR"
     step_size: int = within(30, 1)
+    """StepLR: epochs between two multiplications of each rate by `gamma`."""
     gamma: float = within(0.5, 0, 1)
+    """StepLR, ExponentialLR."""
+    T_max: int = within(20, 1)
+    """CosineAnnealingLR: the epoch at which the rate reaches 0; after it the rate rises again."""
     clip_norm: float = within(0.0, 0)
     """Largest L2 norm of the gradient of both networks together; 0 leaves it alone."""
     max_nonfinite_steps: int = within(10, 1)
@@ -133,7 +143,10 @@ class TrainConfig:
     """How long to train, and how often to look."""
 
     batch_size: int = within(4, 1)
-    """Over all devices together."""
+    """Samples of one update, over all devices together."""
+    accumulate: int = within(1, 1)
+    """Into how many parts a batch is split, whose gradients are averaged before one update: less
+    memory, the same batch. Batch normalisation sees each part on its own."""
     num_steps: int = within(0, 0)
     """Wins over `num_epochs` where it is not 0."""
     num_epochs: int = within(50, 0)
@@ -186,7 +199,7 @@ def resolve(config: ConfigDict | dict[str, Any]) -> Config:
     """Rebuilds and checks the typed configuration.
 
     Raises:
-        ConfigError: an unknown or missing field, a wrong type, a value out of range. All findings
+        ConfigError: an unknown field, a wrong type, a value out of range. All findings
             are in one message.
     """
     raw = config.to_dict() if isinstance(config, ConfigDict) else config
@@ -221,8 +234,8 @@ def _build(cls: Any, raw: Any, path: str, problems: list[str]) -> Any:
     for field in dataclasses.fields(cls):
         where, hint = f"{path}.{field.name}", hints[field.name]
         if field.name not in raw:
-            problems.append(f"{where}: missing")
-        elif dataclasses.is_dataclass(hint):
+            continue  # stored before the field existed: its default says what was done then
+        if dataclasses.is_dataclass(hint):
             values[field.name] = _build(hint, raw[field.name], where, problems)
         else:
             value = _coerce(hint, raw[field.name], where, problems)
@@ -306,6 +319,11 @@ def _violations(c: Config) -> list[str]:
             evaluation.min_depth < evaluation.max_depth,
             f"eval.min_depth, eval.max_depth: given {evaluation.min_depth} and "
             f"{evaluation.max_depth}, expected min < max",
+        ),
+        (
+            c.train.batch_size % c.train.accumulate == 0,
+            f"train.accumulate: given {c.train.accumulate} with train.batch_size="
+            f"{c.train.batch_size}, but the parts of a batch must be equal; use a divisor",
         ),
         (
             c.train.num_steps + c.train.num_epochs > 0,

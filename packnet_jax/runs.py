@@ -32,7 +32,7 @@ def train_run(config: Config, *, workdir: Path) -> None:
             compilation.
     """
     mesh = sharding.make_mesh()
-    sharding.check_batch_size(config.train.batch_size, mesh)
+    sharding.check_batch_size(config.train.batch_size, mesh, accumulate=config.train.accumulate)
     networks = Networks.from_config(config.model)
     prepare_workdir(workdir, config)
     data = open_data_sets(config)

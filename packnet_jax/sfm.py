@@ -1,6 +1,6 @@
 """Structure from motion, learned: from a batch to predictions to the objective."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,8 @@ class Networks(NamedTuple):
     """(rgb, train) -> inverse depth pyramid."""
     pose_net: nn.Module
     """(rgb, rgb_context, train) -> translation and Euler angles of context_T_target."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """What both compute in while training; "float32" leaves the parameters' own type."""
 
     @classmethod
     def from_config(cls, model: ModelConfig) -> "Networks":
@@ -32,6 +34,7 @@ class Networks(NamedTuple):
         return cls(
             make_depth_net(model.depth_net.name, model.depth_net.version),
             make_pose_net(model.pose_net.name, model.pose_net.version),
+            model.compute_dtype,
         )
 
     def init(self, key: Array, image_shape: tuple[int, int], num_context: int) -> Variables:
@@ -93,12 +96,8 @@ def predict(
     Source: packnet-sfm models/SfmModel.py: SfmModel.forward.
     """
     flip = jnp.asarray(flip)
-    pyramid, depth_stats = _apply(
-        networks.depth_net, variables, "depth_net", _flip_if(flip, batch.rgb)
-    )
-    pose_vector, pose_stats = _apply(
-        networks.pose_net, variables, "pose_net", batch.rgb, batch.rgb_context
-    )
+    pyramid, depth_stats = _apply(networks, "depth_net", variables, _flip_if(flip, batch.rgb))
+    pose_vector, pose_stats = _apply(networks, "pose_net", variables, batch.rgb, batch.rgb_context)
     return Predictions(
         inv_depth_pyramid=tuple(_flip_if(flip, inv_depth) for inv_depth in pyramid),
         context_T_target=pose_vector_to_transform(pose_vector),
@@ -169,8 +168,17 @@ def infer_inv_depth(
     return depth_net.apply(own, rgb, train=False)[0]  # pyright: ignore[reportIndexIssue]
 
 
-def _apply(network: nn.Module, variables: Variables, name: str, *inputs: Array) -> tuple[Any, Any]:
-    own = {"params": variables["params"][name], "batch_stats": variables["batch_stats"][name]}
+def _apply(networks: Networks, name: str, variables: Variables, *inputs: Array) -> tuple[Any, Any]:
+    """Output and new running statistics of one network in training mode.
+
+    With bfloat16 the network gets rounded copies of its parameters and inputs, so that gradients
+    come back in the parameters' own type; its normalisations and last layers compute in float32.
+    """
+    params = variables["params"][name]
+    if networks.compute_dtype == "bfloat16":
+        params, inputs = jax.tree.map(lambda a: a.astype(jnp.bfloat16), (params, inputs))
+    own = {"params": params, "batch_stats": variables["batch_stats"][name]}
+    network: nn.Module = getattr(networks, name)
     output, updated = network.apply(own, *inputs, train=True, mutable=["batch_stats"])
     return output, updated.get("batch_stats", {})
 

@@ -25,12 +25,14 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """Raises ConfigError unless the devices share the batch equally."""
-    if batch_size % mesh.size:
+def check_batch_size(batch_size: int, mesh: Mesh, *, accumulate: int = 1) -> None:
+    """Raises ConfigError unless the devices share each of the batch's parts equally."""
+    unit = mesh.size * accumulate
+    if batch_size % unit:
+        parts = f"each of its {accumulate} parts" if accumulate > 1 else "it"
         raise ConfigError(
-            f"config.train.batch_size: given {batch_size}, but {mesh.size} devices must share it "
-            f"equally; use a multiple of {mesh.size}"
+            f"config.train.batch_size: given {batch_size}, but {mesh.size} devices must share "
+            f"{parts} equally; use a multiple of {unit}"
         )
 
 

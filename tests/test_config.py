@@ -57,6 +57,8 @@ def test_a_misspelt_field_fails_where_it_is_written():
         ("loss.C1", float("nan"), "expected a finite number"),
         ("optim.depth.lr", -1.0, "at least 0"),
         ("train.batch_size", 0, "at least 1"),
+        ("train.accumulate", 5, "with train.batch_size=32"),
+        ("optim.scheduler", "OneCycle", "one of 'StepLR', 'CosineAnnealingLR', 'ExponentialLR'"),
         ("train.batch_size", True, "expected int"),
         ("train.num_steps", "600", "expected int"),
         ("eval.min_depth", 90.0, "expected min < max"),
@@ -81,15 +83,20 @@ def test_both_context_lengths_zero_are_refused():
         config_lib.resolve(raw)
 
 
-def test_unknown_and_missing_fields_come_in_one_message():
+def test_all_problems_come_in_one_message():
     raw = loaded("kitti").to_dict()
     raw["data"]["colour"] = 1
-    del raw["train"]["num_steps"]
     raw["optim"] = 3
     with pytest.raises(ConfigError) as error:
         config_lib.resolve(raw)
-    for part in ("data.colour: unknown", "train.num_steps: missing", "optim: given 3"):
+    for part in ("data.colour: unknown", "optim: given 3"):
         assert part in str(error.value)
+
+
+def test_a_configuration_stored_before_a_field_existed_has_its_default():
+    raw = loaded("kitti").to_dict()
+    del raw["train"]["accumulate"]
+    assert config_lib.resolve(raw).train.accumulate == 1
 
 
 def test_an_unknown_network_is_named():

@@ -6,13 +6,18 @@ import json
 import flax.linen as nn
 import numpy as np
 import pytest
+from golden.arrays import nhwc
+from golden.models import seeded_variables
+from golden.seeded import load_golden
 
 from packnet_jax import sharding
 from packnet_jax.baseline import median_depth_map, median_inv_depth
-from packnet_jax.config import EvalConfig
+from packnet_jax.config import EvalConfig, ModelConfig, NetworkConfig
 from packnet_jax.data.pipeline import EvalExample
 from packnet_jax.errors import DataError
-from packnet_jax.evaluate import MODES, evaluate, evaluate_constant
+from packnet_jax.evaluate import MODES, evaluate, evaluate_constant, predict_pair
+from packnet_jax.metrics.depth import METRIC_NAMES
+from packnet_jax.sfm import Networks
 
 CONFIG = EvalConfig(crop="", batch_size=3, num_pictures=2)
 SHAPE = (32, 64)
@@ -131,3 +136,51 @@ def test_the_median_map_fills_pixels_nobody_measured():
 def test_median_depth_map_leaves_out_missing_depth():
     depths = np.array([[[1.0, 0.0, 0.0]], [[2.0, 5.0, 0.0]], [[9.0, 7.0, 0.0]]])
     np.testing.assert_array_equal(median_depth_map(depths), [[2.0, 6.0, 6.0]])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("DepthResNet18", NetworkConfig("DepthResNet", "18")),
+        ("PackNetSlim01", NetworkConfig("PackNetSlim01", "1A")),
+    ],
+)
+def test_all_modes_equal_the_original(name, network, parity):
+    """With and without Garg's crop, fused with the mirror image or not, scaled or not."""
+    golden_set = "models/evaluate_depth"
+    golden = load_golden(f"{golden_set}.npz")
+    model = ModelConfig(network, NetworkConfig("PoseNet", ""))
+    networks, variables = Networks.from_config(model), seeded_variables(model, (64, 96))
+    pictures = EvalExample(
+        rgb=nhwc(golden["in.rgb"])[0],
+        depth=golden["in.depth"][0, 0],
+        intrinsics=np.eye(3, dtype=np.float32),
+        name="golden",
+        index=0,
+    )
+    fused = predict_pair(
+        networks.depth_net, variables_of_depth(variables), pictures.rgb[None]
+    ).fused
+    expected = nhwc(golden[f"{name}|inv_depth_pp"])
+    parity.compare(golden_set, f"{name}|inv_depth_pp", fused, expected, tolerance=2e-5)
+    for crop in ("", "garg"):
+        report = evaluate(
+            networks.depth_net,
+            variables,
+            [pictures],
+            dataset="golden",
+            step=0,
+            config=EvalConfig(crop=crop, min_depth=0.0, max_depth=80.0),
+            mesh=sharding.make_mesh(1),
+        )
+        for mode in MODES:
+            entry = f"{name}|crop={crop}|{mode}"
+            expected = golden[entry]
+            actual = [report.metrics[mode][metric] for metric in METRIC_NAMES]
+            scale = np.maximum(np.abs(expected), 1e-3)
+            parity.compare(golden_set, entry, actual, expected, tolerance=1e-4, scale=scale)
+
+
+def variables_of_depth(variables):
+    return {name: {"depth_net": collection["depth_net"]} for name, collection in variables.items()}

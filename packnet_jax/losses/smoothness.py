@@ -41,11 +41,13 @@ def edge_aware_variation(
 
     Source: Godard et al. 2019, equation 3; packnet-sfm utils/depth.py: calc_smoothness.
     """
-    mean = jnp.mean(inv_depth, axis=(-3, -2), keepdims=True)
-    normalized = inv_depth / jnp.maximum(mean, SMALLEST_MEAN)
+    mean = jnp.maximum(jnp.mean(inv_depth, axis=(-3, -2), keepdims=True), SMALLEST_MEAN)
 
     def variation(gradient: Callable[[Array], Array]) -> Array:
         colour_change = jnp.mean(jnp.abs(gradient(rgb)), axis=-1, keepdims=True)
-        return jnp.mean(jnp.abs(gradient(normalized)) * jnp.exp(-colour_change))
+        # Equal neighbours, of which an enlarged map is full, must differ by exactly 0, where |.|
+        # has no slope. Divided first, they differ by rounding wherever a compiler fuses the two.
+        change = jnp.abs(gradient(inv_depth)) / mean
+        return jnp.mean(change * jnp.exp(-colour_change))
 
     return variation(gradient_x) + variation(gradient_y)

@@ -5,6 +5,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from packnet_jax.networks.layers import ReflectConv, upsample_nearest_2x
+from packnet_jax.networks.norm import at_least_float32
 from packnet_jax.networks.resnet import ResNetEncoder
 from packnet_jax.networks.typing import InvDepthPyramid
 
@@ -30,7 +31,7 @@ class DepthDecoder(nn.Module):
                 x = jnp.concatenate([x, features[level - 1]], axis=-1)
             x = nn.elu(ReflectConv(width, name=f"upconv_{level}_1")(x))
             if level <= 3:
-                maps.append(nn.sigmoid(ReflectConv(1, name=f"disp_{level}")(x)))
+                maps.append(nn.sigmoid(ReflectConv(1, name=f"disp_{level}")(at_least_float32(x))))
         return tuple(reversed(maps))
 
 

@@ -6,6 +6,8 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer, variance_scaling, xavier_uniform
 from jaxtyping import Array, Float
 
+from packnet_jax.networks.norm import at_least_float32
+
 torch_default_init = variance_scaling(1 / 3, "fan_in", "uniform")
 """Uniform in +-1/sqrt(fan_in): what a torch convolution starts from."""
 
@@ -132,7 +134,7 @@ class InvDepthHead(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w 1"]:
-        return nn.sigmoid(conv2d(1, 3, name="conv")(x)) / self.min_depth
+        return nn.sigmoid(conv2d(1, 3, name="conv")(at_least_float32(x))) / self.min_depth
 
 
 class ReflectConv(nn.Module):

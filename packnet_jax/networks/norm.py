@@ -6,12 +6,18 @@ from jax import lax
 from jaxtyping import Array, Float
 
 
+def at_least_float32(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Widens bfloat16 and float16; for sums, and for the layers whose output is a measurement."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 class BatchNorm(nn.Module):
     """Normalises every channel over batch and image.
 
     running <- momentum * running + (1 - momentum) * batch, the variance with divisor n - 1;
     the normalisation itself uses divisor n. Under jit the statistics are those of the whole
-    (global) batch, however it is split over devices.
+    (global) batch, however it is split over devices. They are computed and kept in float32 where
+    the features are narrower.
 
     Source: torch.nn.BatchNorm2d, whose `momentum` is one minus this one.
     Differs: flax's own BatchNorm keeps the biased variance, which drifts from the original.
@@ -22,7 +28,8 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w c"]:
-        shape = x.shape[-1:]
+        shape, given_dtype = x.shape[-1:], x.dtype
+        x = at_least_float32(x)
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
@@ -36,7 +43,8 @@ class BatchNorm(nn.Module):
                 unbiased = var * (count / max(count - 1, 1))
                 running_mean.value = self._blend(running_mean.value, mean)
                 running_var.value = self._blend(running_var.value, unbiased)
-        return (x - mean) * (lax.rsqrt(var + self.epsilon) * scale) + bias
+        normalized = (x - mean) * (lax.rsqrt(var + self.epsilon) * scale) + bias
+        return normalized.astype(given_dtype)
 
     def _blend(self, running: Float[Array, " c"], batch: Float[Array, " c"]) -> Float[Array, " c"]:
         batch = lax.stop_gradient(batch)

@@ -5,6 +5,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from packnet_jax.networks.layers import check_image_size, conv2d, group_norm
+from packnet_jax.networks.norm import at_least_float32
 
 WIDTHS = (16, 32, 64, 128, 256, 256, 256)
 KERNEL_SIZES = (7, 5, 3, 3, 3, 3, 3)
@@ -49,5 +50,5 @@ class PoseNet(nn.Module):
         x = jnp.concatenate(frames, axis=-1)
         for i, (width, kernel_size) in enumerate(zip(WIDTHS, KERNEL_SIZES, strict=True), start=1):
             x = StridedBlock(width, kernel_size, name=f"conv{i}")(x)
-        x = conv2d(6 * num_context, 1, name="pose")(x).mean((1, 2))
+        x = conv2d(6 * num_context, 1, name="pose")(at_least_float32(x)).mean((1, 2))
         return POSE_SCALE * x.reshape(-1, num_context, 6)

@@ -5,6 +5,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from packnet_jax.networks.layers import bias_init_for_fan_in, conv2d, torch_default_init
+from packnet_jax.networks.norm import at_least_float32
 from packnet_jax.networks.pose_net import POSE_SCALE
 from packnet_jax.networks.resnet import ResNetEncoder
 
@@ -38,7 +39,7 @@ class PoseDecoder(nn.Module):
         x = nn.relu(default_conv2d(x, self.width, 1, name="squeeze"))
         x = nn.relu(default_conv2d(x, self.width, 3, name="pose_0"))
         x = nn.relu(default_conv2d(x, self.width, 3, name="pose_1"))
-        motion = POSE_SCALE * default_conv2d(x, 12, 1, name="pose_2").mean((1, 2))
+        motion = POSE_SCALE * default_conv2d(at_least_float32(x), 12, 1, name="pose_2").mean((1, 2))
         rotation, translation = motion[:, :3], motion[:, 3:6]
         return jnp.concatenate([translation, rotation], axis=-1)
 

@@ -59,6 +59,7 @@ def train(
         seed=config.seed,
         num_steps=num_steps,
         mesh=mesh,
+        accumulate=config.train.accumulate,
     )
     raw_config = config_lib.to_json_dict(config)
     report = None

@@ -1,18 +1,19 @@
 """One training step: batch and state in, new state and measurements out."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from packnet_jax import sharding
 from packnet_jax.batch import Batch
 from packnet_jax.config import LossConfig
-from packnet_jax.sfm import Networks, Pictures, self_supervised_objective
+from packnet_jax.sfm import Networks, Objective, Pictures, self_supervised_objective
 from packnet_jax.train.optim import LearningRates, apply_updates
 from packnet_jax.train.state import TrainState
 
@@ -38,30 +39,69 @@ def make_train_step(
     seed: int,
     num_steps: int,
     mesh: Mesh,
+    accumulate: int = 1,
 ) -> TrainStep:
     """Compiles nothing yet; the returned function compiles at its first call, once.
 
     The state is replicated and donated; the batch is split over the mesh's data axis. Gradients,
     batch-norm statistics and losses are those of the whole batch, however many devices share it.
+
+    With `accumulate` > 1 the batch is gone through in so many equal parts, one after the other:
+    gradients and terms are their means, each part draws its own flip and updates the batch-norm
+    statistics in turn, as that many small batches do in torch before one `optimizer.step()`.
     """
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepOutput]:
-        flip_key = jax.random.fold_in(jax.random.key(seed), state.step)
+    def measure(params, batch_stats, batch: Batch, step, part) -> tuple[Any, Objective]:
+        """Gradients and objective of one part of the batch."""
+        flip_key = jax.random.fold_in(jax.random.key(seed), step * accumulate + part)
         flip = jax.random.bernoulli(flip_key, loss.flip_lr_prob)
-        progress = state.step / num_steps
 
         def objective(params):
-            variables = {**state.variables, "params": params}
+            variables = {"params": params, "batch_stats": batch_stats}
             result = self_supervised_objective(
-                networks, variables, batch, loss, flip=flip, progress=progress
+                networks, variables, batch, loss, flip=flip, progress=step / num_steps
             )
             return result.loss, result
 
-        gradients, result = jax.grad(objective, has_aux=True)(state.variables["params"])
+        return jax.grad(objective, has_aux=True)(params)
+
+    def measure_in_parts(params, batch_stats, batch: Batch, step) -> tuple[Any, Objective]:
+        """The same, part by part; the pictures are the last part's."""
+        # Part k holds every accumulate-th sample from k on: no sample changes its device.
+        parts = jax.tree.map(
+            lambda a: a.reshape(-1, accumulate, *a.shape[1:]).swapaxes(0, 1), batch
+        )
+
+        def add_part(carry, part_and_number):
+            sums, batch_stats = carry
+            part, number = part_and_number
+            gradients, result = measure(params, batch_stats, part, step, number)
+            sums = jax.tree.map(jnp.add, sums, (gradients, result.loss, result.terms))
+            return (sums, result.batch_stats), result.pictures
+
+        first = jax.tree.map(lambda a: a[0], parts)
+        gradients, result = jax.eval_shape(measure, params, batch_stats, first, step, step)
+        zeros = jax.tree.map(
+            lambda a: jnp.zeros(a.shape, a.dtype), (gradients, result.loss, result.terms)
+        )
+        (sums, batch_stats), pictures = lax.scan(
+            add_part, (zeros, batch_stats), (parts, jnp.arange(accumulate))
+        )
+        gradients, total, terms = jax.tree.map(lambda a: a / accumulate, sums)
+        last = jax.tree.map(lambda a: a[-1], pictures)
+        return gradients, Objective(total, terms, batch_stats, last)
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepOutput]:
+        params, batch_stats = state.variables["params"], state.variables["batch_stats"]
+        gradients, result = (
+            measure_in_parts(params, batch_stats, batch, state.step)
+            if accumulate > 1
+            else measure(params, batch_stats, batch, state.step, 0)
+        )
         gradient_norm = optax.tree.norm(gradients)
-        directions, opt_state = optimizer.update(gradients, state.opt_state)
+        directions, opt_state = optimizer.update(gradients, state.opt_state, params)
         rates = learning_rates(state.step)
-        params = apply_updates(state.variables["params"], directions, rates)
+        params = apply_updates(params, directions, rates)
 
         finite = jnp.isfinite(result.loss) & jnp.isfinite(gradient_norm)
         skipped = (~finite).astype(jnp.int32)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import tiny
 
@@ -13,18 +14,21 @@ from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import make_train_step
 
+GROUP_NETWORKS = Networks(tiny.TinyDepthNet("group"), tiny.TinyPoseNet())
 
-def make_step(mesh, **optim):
-    config = OptimConfig(**optim)
+
+def make_step(mesh, networks=tiny.NETWORKS, accumulate=1, flip_lr_prob=0.5):
+    config = OptimConfig()
     optimizer = make_optimizer(config)
     step = make_train_step(
-        tiny.NETWORKS,
-        LossConfig(),
+        networks,
+        LossConfig(flip_lr_prob=flip_lr_prob),
         optimizer,
         make_learning_rates(config, steps_per_epoch=100),
         seed=3,
         num_steps=100,
         mesh=mesh,
+        accumulate=accumulate,
     )
     return step, optimizer
 
@@ -53,7 +57,7 @@ def loss_and_gradients(num_devices):
     Over a batch norm the sum over devices is rounded before everything that follows, and then the
     gradient jumps wherever rounding decides a minimum; the test in float64 is for those.
     """
-    networks = Networks(tiny.TinyDepthNet("group"), tiny.TinyPoseNet())
+    networks = GROUP_NETWORKS
     mesh = sharding.make_mesh(num_devices)
     state = start(make_optimizer(OptimConfig()), mesh, networks=networks)
 
@@ -132,3 +136,64 @@ def test_the_flipped_network_sees_the_mirror_image_and_answers_unmirrored():
         return predict(tiny.NETWORKS, variables, batch, flip=flip).inv_depth_pyramid[0]
 
     np.testing.assert_allclose(finest(batch, True), finest(mirrored, False)[:, :, ::-1], rtol=1e-5)
+
+
+def one_step_in_float64(accumulate, num_devices, networks=GROUP_NETWORKS):
+    """State and scalars after a step over eight samples, never flipped."""
+    mesh = sharding.make_mesh(num_devices)
+    step, optimizer = make_step(mesh, networks, accumulate, flip_lr_prob=0.0)
+    state = start(optimizer, mesh, np.float64, networks)
+    state, output = step(state, sharding.place_batch(tiny.random_batch(8, np.float64), mesh))
+    return jax.device_get((state.opt_state, state.variables, output.scalars))
+
+
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(num_devices):
+    """Where samples do not see each other; Adam's moments are the gradient and its square."""
+    with jax.enable_x64(True):
+        whole, parts = one_step_in_float64(1, 1), one_step_in_float64(4, num_devices)
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-14)
+
+
+def test_batch_norm_sees_the_parts_one_after_the_other():
+    """The running statistics are those of as many small steps with unchanged parameters."""
+    with jax.enable_x64(True):
+        _, variables, _ = one_step_in_float64(4, 1, tiny.NETWORKS)
+        expected = start(make_optimizer(OptimConfig()), sharding.make_mesh(1), np.float64).variables
+        batch = tiny.random_batch(8, np.float64)
+        for part in range(4):
+            samples = jax.tree.map(lambda a, k=part: jnp.asarray(a[k::4]), batch)
+            stats = predict(tiny.NETWORKS, expected, samples, flip=False).batch_stats
+            expected = {**expected, "batch_stats": stats}
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(b, a, rtol=1e-12),
+        jax.device_get(expected["batch_stats"]),
+        variables["batch_stats"],
+    )
+
+
+def test_bfloat16_changes_what_the_networks_compute_in_and_nothing_else():
+    """Parameters, statistics and loss stay float32, and the gradient keeps its direction."""
+    mesh = sharding.make_mesh(1)
+    results = {}
+    for dtype in ("float32", "bfloat16"):
+        networks = tiny.NETWORKS._replace(compute_dtype=dtype)
+        step, optimizer = make_step(mesh, networks)
+        state = start(optimizer, mesh)
+        state, output = step(state, sharding.place_batch(tiny.random_batch(), mesh))
+        results[dtype] = jax.device_get((state, output))
+    (state, output), (narrow_state, narrow_output) = results.values()
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(narrow_state), strict=True):
+        assert a.dtype == b.dtype
+        assert np.isfinite(b).all()
+    loss, narrow_loss = output.scalars["loss"], narrow_output.scalars["loss"]
+    assert narrow_loss.dtype == np.float32
+    assert loss != narrow_loss  # it did something
+    np.testing.assert_allclose(narrow_loss, loss, rtol=0.02)
+    moments = [
+        np.concatenate([m.ravel() for m in jax.tree.leaves(optax.tree.get(s.opt_state, "mu"))])
+        for s in (state, narrow_state)
+    ]
+    cosine = moments[0] @ moments[1] / np.prod([np.linalg.norm(m) for m in moments])
+    assert cosine > 0.98

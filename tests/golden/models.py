@@ -1,0 +1,61 @@
+"""The batch and the seeded networks that the golden model steps were made with."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from golden.arrays import nhwc
+from golden.seeded import load_golden, seeded_state_dict
+from packnet_jax.batch import Batch
+from packnet_jax.config import ModelConfig, NetworkConfig
+from packnet_jax.convert.rules import RULES
+from packnet_jax.convert.state_dict import from_state_dict
+from packnet_jax.sfm import Networks
+
+
+def golden_batch() -> Batch:
+    """Two samples with two context images each, 64x96."""
+    arrays = load_golden("models/batch_64x96.npz")
+
+    def context(name: str) -> np.ndarray:
+        return np.stack([nhwc(arrays[f"{name}.{i}"]) for i in range(2)], axis=1)
+
+    return Batch(
+        rgb=nhwc(arrays["rgb"]),
+        rgb_original=nhwc(arrays["rgb_original"]),
+        rgb_context=context("rgb_context"),
+        rgb_context_original=context("rgb_context_original"),
+        intrinsics=arrays["intrinsics"],
+        index=np.arange(2, dtype=np.int32),
+        valid=np.ones(2, bool),
+    )
+
+
+def manifest_of(network: NetworkConfig) -> str:
+    """Name of the manifest that lists a network's tensors, such as "PackNet01_1A"."""
+    return f"{network.name}_{network.version}".removesuffix("_")
+
+
+def seeded_variables(
+    model: ModelConfig,
+    image_shape: tuple[int, int],
+    *,
+    scaled: dict[str, float] | None = None,
+) -> dict[str, Any]:
+    """Both networks with the original's seeded weights.
+
+    Args:
+        scaled: tensors of the pose network, under the original's names, and their factors.
+    """
+    networks = Networks.from_config(model)
+    template = jax.eval_shape(lambda: networks.init(jax.random.key(0), image_shape, 2))
+    filled = {}
+    for name, network in (("depth_net", model.depth_net), ("pose_net", model.pose_net)):
+        source = seeded_state_dict(manifest_of(network))
+        if name == "pose_net":
+            for tensor, factor in (scaled or {}).items():
+                source[tensor] = source[tensor] * np.float32(factor)
+        own = {collection: template[collection][name] for collection in template}
+        filled[name] = from_state_dict(source, RULES[network.name], own)
+    return {c: {name: filled[name].get(c, {}) for name in filled} for c in template}
