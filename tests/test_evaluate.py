@@ -112,7 +112,7 @@ def test_the_report_says_everything(tmp_path):
 
 def test_the_median_map_is_the_median_and_scores_like_a_constant():
     examples = [example(i) for i in range(5)]
-    inv_depth = median_inv_depth(examples, SHAPE)
+    inv_depth = median_inv_depth([examples], SHAPE)
     expected = np.median([e.depth for e in examples], axis=0)
     np.testing.assert_allclose(1 / inv_depth, expected, rtol=1e-6)
     report = evaluate_constant(inv_depth, examples, dataset="made", step=0, config=CONFIG)
@@ -122,10 +122,10 @@ def test_the_median_map_is_the_median_and_scores_like_a_constant():
 def test_the_median_map_fills_pixels_nobody_measured():
     depth = np.zeros(SHAPE, np.float32)
     depth[3, :4] = 5
-    inv_depth = median_inv_depth([example(0)._replace(depth=depth)], SHAPE)
+    inv_depth = median_inv_depth([[example(0)._replace(depth=depth)]], SHAPE)
     np.testing.assert_allclose(inv_depth, 0.2)
     with pytest.raises(DataError, match="no depth"):
-        median_inv_depth([example(0, has_depth=False)], SHAPE)
+        median_inv_depth([[example(0, has_depth=False)]], SHAPE)
 
 
 def test_median_depth_map_leaves_out_missing_depth():
