@@ -1,6 +1,7 @@
 """A prediction that has learnt nothing of the picture: what any network must beat."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 
 import numpy as np
 from jaxtyping import Float
@@ -14,25 +15,31 @@ MAX_EXAMPLES = 500
 
 
 def median_inv_depth(
-    examples: Iterable[EvalExample], image_shape: tuple[int, int]
+    sets: Sequence[Iterable[EvalExample]], image_shape: tuple[int, int]
 ) -> Float[np.ndarray, "h w"]:
-    """Inverse of the per-pixel median depth of (up to 500) training frames.
+    """Inverse of the per-pixel median depth of (up to 500) training frames, of each set in turn.
 
     Raises:
         DataError: no frame has depth.
     """
     depths = []
-    for example in tqdm(examples, desc="median depth map", unit="frame", leave=False):
+    for example in tqdm(_in_turn(sets), desc="median depth map", unit="frame", leave=False):
         if example.depth is not None and example.depth.any():
             depths.append(resize_depth(example.depth, image_shape))
         if len(depths) == MAX_EXAMPLES:
             break
     if not depths:
         raise DataError(
-            "config.eval.median_baseline: the training split has no depth to take a median of; set "
+            "config.eval.median_baseline: the training data have no depth to take a median of; set "
             "it to False"
         )
     return 1 / median_depth_map(np.stack(depths))
+
+
+def _in_turn(sets: Sequence[Iterable[EvalExample]]) -> Iterator[EvalExample]:
+    """The first of every set, the second of every set, ...; a set that has ended is left out."""
+    for group in zip_longest(*sets):
+        yield from (example for example in group if example is not None)
 
 
 def median_depth_map(depths: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "h w"]:

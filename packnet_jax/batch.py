@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     """Camera matrix K in pixels of `rgb`."""
 
     index: Int[AnyArray, " b"]
-    """Position of the sample in its split."""
+    """Number of the sample, counted through the training sets one after the other."""
 
     valid: Bool[AnyArray, " b"]
     """False for rows that only pad a short batch."""

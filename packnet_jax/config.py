@@ -9,6 +9,7 @@ import dataclasses
 import math
 import typing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from ml_collections import ConfigDict
@@ -99,7 +100,7 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class SyntheticConfig:
-    """The rendered streets of `synthetic_drive` (read only when `data.name` is that)."""
+    """The rendered streets of `synthetic_drive` (read only where `name` is that)."""
 
     num_streets: int = within(40, 1)
     num_test_streets: int = within(10, 1)
@@ -108,17 +109,41 @@ class SyntheticConfig:
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Where samples come from and how they are prepared."""
+class SourceConfig:
+    """One split of one data set; what differs between sets that are used together."""
 
     name: DatasetName = "kitti_raw"
     root: str = ""
     """Folder of the raw data (the one that holds 2011_09_26/ and so on)."""
-    tfds_dir: str = "tfds"
-    """Where built sets live; made on first use."""
     split: str = "eigen_zhou"
     """A known name or the path of a split file."""
+    depth_type: str = "velodyne"
+    """Ground truth: 'velodyne' (kitti_raw), 'dense' or 'lidar' (synthetic_drive), '' for none."""
+    repeat: int = within(1, 1)
+    """How often an epoch of training goes through the split."""
+    synthetic: SyntheticConfig = SyntheticConfig()
+
+    @property
+    def title(self) -> str:
+        """`<dataset>-<split>`."""
+        return f"{self.name}-{Path(self.split).stem}"
+
+
+@dataclass(frozen=True)
+class DataConfig(SourceConfig):
+    """Where samples come from and how they are prepared.
+
+    The fields of a source describe the first set of training and, with `eval_split`, of evaluation;
+    usually it is the only one.
+    """
+
+    tfds_dir: str = "tfds"
+    """Where built sets live; made on first use."""
     eval_split: str = "eigen_test"
+    more_train: tuple[SourceConfig, ...] = ()
+    """Sets that are mixed into training, each `repeat` times an epoch; see `source`."""
+    more_eval: tuple[SourceConfig, ...] = ()
+    """Sets that are evaluated after the first, each on its own; the first chooses checkpoints."""
     image_shape: tuple[int, int] = (192, 640)
     """Height and width that the networks see."""
     jittering: tuple[float, ...] = (0.2, 0.2, 0.2, 0.05)
@@ -126,16 +151,34 @@ class DataConfig:
     back_context: int = within(1, 0)
     forward_context: int = within(1, 0)
     strides: tuple[int, ...] = (1,)
-    depth_type: str = "velodyne"
-    """Ground truth: 'velodyne' (kitti_raw), 'dense' or 'lidar' (synthetic_drive), '' for none."""
-    repeat: int = within(1, 1)
-    """How often the split is gone through in one epoch."""
     shuffle: bool = True
     cache_resized: bool = False
     """Keep resized images in memory: for sets small enough, such as KITTI_tiny."""
     num_threads: int = within(4, 1)
     prefetch: int = within(8, 1)
-    synthetic: SyntheticConfig = SyntheticConfig()
+
+    @property
+    def train_sources(self) -> tuple[SourceConfig, ...]:
+        """What training mixes."""
+        return (self._first(self.split), *self.more_train)
+
+    @property
+    def eval_sources(self) -> tuple[SourceConfig, ...]:
+        """What is evaluated, one after the other."""
+        return (self._first(self.eval_split), *self.more_eval)
+
+    @property
+    def eval_names(self) -> tuple[str, ...]:
+        """Names of the reports: `<dataset>-<split>`, and `-<depth_type>` where that is taken."""
+        names: list[str] = []
+        for source in self.eval_sources:
+            taken = source.title in names
+            names.append(f"{source.title}-{source.depth_type}" if taken else source.title)
+        return tuple(names)
+
+    def _first(self, split: str) -> SourceConfig:
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(SourceConfig)}
+        return dataclasses.replace(SourceConfig(**own), split=split)
 
 
 @dataclass(frozen=True)
@@ -195,6 +238,15 @@ def default() -> Any:
     return ConfigDict(_fields_of(Config())).lock()
 
 
+def source(**fields: Any) -> Any:
+    """A further set for `data.more_train` or `data.more_eval`; fields of `SourceConfig`.
+
+    `c.data.more_train = (config.source(name="kitti_raw", root="DIR", split="eigen_zhou"),)`; the
+    command line overrides it with `--config.data.more_train[0].root=DIR`, quoted for the shell.
+    """
+    return ConfigDict(_fields_of(SourceConfig(**fields))).lock()
+
+
 def resolve(config: ConfigDict | dict[str, Any]) -> Config:
     """Rebuilds and checks the typed configuration.
 
@@ -202,9 +254,8 @@ def resolve(config: ConfigDict | dict[str, Any]) -> Config:
         ConfigError: an unknown field, a wrong type, a value out of range. All findings
             are in one message.
     """
-    raw = config.to_dict() if isinstance(config, ConfigDict) else config
     problems: list[str] = []
-    resolved = _build(Config, raw, "config", problems)
+    resolved = _build(Config, config, "config", problems)
     if not problems:
         problems += _violations(resolved)
     if problems:
@@ -223,6 +274,8 @@ def _fields_of(node: Any) -> dict[str, Any]:
 
 
 def _build(cls: Any, raw: Any, path: str, problems: list[str]) -> Any:
+    if isinstance(raw, ConfigDict):  # at every level: its `to_dict` does not look into tuples
+        raw = raw.to_dict()
     if not isinstance(raw, dict):
         problems.append(f"{path}: given {raw!r}, expected a group of fields")
         return None
@@ -235,20 +288,19 @@ def _build(cls: Any, raw: Any, path: str, problems: list[str]) -> Any:
         where, hint = f"{path}.{field.name}", hints[field.name]
         if field.name not in raw:
             continue  # stored before the field existed: its default says what was done then
-        if dataclasses.is_dataclass(hint):
-            values[field.name] = _build(hint, raw[field.name], where, problems)
-        else:
-            value = _coerce(hint, raw[field.name], where, problems)
-            values[field.name] = value
-            low, high = field.metadata.get("low"), field.metadata.get("high")
-            if value is not None and low is not None and not low <= value <= high:
-                wanted = f"at least {low}" if high == math.inf else f"{low} to {high}"
-                problems.append(f"{where}: given {value!r}, expected {wanted}")
+        value = _coerce(hint, raw[field.name], where, problems)
+        values[field.name] = value
+        low, high = field.metadata.get("low"), field.metadata.get("high")
+        if value is not None and low is not None and not low <= value <= high:
+            wanted = f"at least {low}" if high == math.inf else f"{low} to {high}"
+            problems.append(f"{where}: given {value!r}, expected {wanted}")
     return None if problems else cls(**values)
 
 
 def _coerce(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     """The value in the type of the hint; otherwise None, and a problem more."""
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, path, problems)
     arguments = typing.get_args(hint)
     if typing.get_origin(hint) is Literal:
         if value in arguments:
@@ -276,7 +328,8 @@ def _violations(c: Config) -> list[str]:
     """What no single field's type and range say; each entry names fields, values and remedy."""
     data, evaluation = c.data, c.eval
     nearest = tuple(max(1, round(v / SHAPE_MULTIPLE)) * SHAPE_MULTIPLE for v in data.image_shape)
-    depth_types = DEPTH_TYPES[data.name]
+    more_train = [(s, f"data.more_train[{i}]") for i, s in enumerate(data.more_train)]
+    more_eval = [(s, f"data.more_eval[{i}]") for i, s in enumerate(data.more_eval)]
     rules = [
         (
             all(v > 0 and v % SHAPE_MULTIPLE == 0 for v in data.image_shape),
@@ -296,19 +349,18 @@ def _violations(c: Config) -> list[str]:
             len(data.strides) > 0 and all(s >= 1 for s in data.strides),
             f"data.strides: given {data.strides}, expected at least one stride >= 1",
         ),
-        (
-            data.name != "kitti_raw" or bool(data.root),
-            "data.root: empty; give the folder of the raw data: --config.data.root=DIR",
+        *(
+            rule
+            for s, at in ((data, "data"), *more_train, *more_eval)
+            for rule in _source_rules(s, at)
         ),
+        _split_rule(data.name, data.eval_split, "data.eval_split"),
+        *(rule for s, at in more_eval for rule in _eval_rules(s, at)),
         (
-            data.name != "synthetic_drive" or {data.split, data.eval_split} <= {"train", "test"},
-            f"data.split, data.eval_split: given {data.split!r} and {data.eval_split!r}, but the "
-            "splits of synthetic_drive are 'train' and 'test'",
-        ),
-        (
-            data.depth_type in depth_types,
-            f"data.depth_type: given {data.depth_type!r}, but {data.name} has "
-            f"{', '.join(map(repr, depth_types))}",
+            len(set(data.eval_names)) == len(data.eval_names),
+            f"data.more_eval: the reports would be named {', '.join(data.eval_names)}, but each "
+            "needs a name of its own; give sets another depth_type, or a copy of the split file "
+            "under another name",
         ),
         (
             c.loss.photometric_reduce_op == "min" or not c.loss.automask_loss,
@@ -331,3 +383,34 @@ def _violations(c: Config) -> list[str]:
         ),
     ]
     return [f"config.{message}" for holds, message in rules if not holds]
+
+
+def _source_rules(s: SourceConfig, at: str) -> list[tuple[bool, str]]:
+    depth_types = DEPTH_TYPES[s.name]
+    return [
+        (
+            s.name != "kitti_raw" or bool(s.root),
+            f"{at}.root: empty; give the folder of the raw data: --config.{at}.root=DIR",
+        ),
+        _split_rule(s.name, s.split, f"{at}.split"),
+        (
+            s.depth_type in depth_types,
+            f"{at}.depth_type: given {s.depth_type!r}, but {s.name} has "
+            f"{', '.join(map(repr, depth_types))}",
+        ),
+    ]
+
+
+def _eval_rules(s: SourceConfig, at: str) -> list[tuple[bool, str]]:
+    """What holds for evaluation besides `_source_rules`."""
+    return [
+        (bool(s.depth_type), f"{at}.depth_type: empty, but an evaluation needs depth"),
+        (s.repeat == 1, f"{at}.repeat: given {s.repeat}, but an evaluation sees a set once; set 1"),
+    ]
+
+
+def _split_rule(name: str, split: str, at: str) -> tuple[bool, str]:
+    return (
+        name != "synthetic_drive" or split in ("train", "test"),
+        f"{at}: given {split!r}, but the splits of synthetic_drive are 'train' and 'test'",
+    )

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from packnet_jax import sharding
 from packnet_jax.config import EvalConfig
+from packnet_jax.data.open import EvalSet
 from packnet_jax.data.pipeline import EvalExample
 from packnet_jax.depth_maps import fuse_flipped, inv_depth_to_depth
 from packnet_jax.errors import DataError
@@ -133,6 +134,32 @@ def evaluate(
             picture = stack_picture(example.rgb, fused[..., 0])
             write_image(pictures_folder / f"{len(rows) - 1:04d}_{name}.png", picture)
     return summarize(rows, dataset=dataset, step=step, config=config)
+
+
+def evaluate_sets(
+    depth_net: nn.Module,
+    variables: Variables,
+    sets: Iterable[EvalSet],
+    *,
+    step: int,
+    config: EvalConfig,
+    mesh: Mesh,
+    folder: Path,
+) -> Iterator[Report]:
+    """Evaluates each set on its own; `<name>.json` and pictures in `<name>/` are in the folder."""
+    for examples, name in sets:
+        report = evaluate(
+            depth_net,
+            variables,
+            examples,
+            dataset=name,
+            step=step,
+            config=config,
+            mesh=mesh,
+            pictures_folder=folder / name,
+        )
+        report.write(folder)
+        yield report
 
 
 def evaluate_constant(

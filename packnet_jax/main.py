@@ -59,6 +59,11 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
             raise ConfigError("--config is missing; for example --config=configs/kitti.py")
         _ = CONFIG.value.seed  # a file that could not be loaded raises its error only now
         return remaining
+    except IndexError as error:
+        raise ConfigError(
+            "the INDEX of a flag --config.FIELD[INDEX] is beyond what the file of --config lists; "
+            "the flag changes an entry, and only the file can add one"
+        ) from error
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         # Messages that went through a KeyError arrive quoted and escaped.
         text = str(error).replace("\\n", "\n").replace("\\'", "'").strip('"')

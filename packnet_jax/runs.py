@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -13,9 +14,9 @@ from packnet_jax import checkpoint, sharding
 from packnet_jax import config as config_lib
 from packnet_jax.baseline import median_inv_depth
 from packnet_jax.config import Config
-from packnet_jax.data.open import DataSets, open_data_sets, open_evaluation
+from packnet_jax.data.open import DataSets, open_data_sets, open_evaluations
 from packnet_jax.errors import CheckpointError, ConfigError
-from packnet_jax.evaluate import Report, evaluate, evaluate_constant
+from packnet_jax.evaluate import Report, evaluate_constant, evaluate_sets
 from packnet_jax.sfm import Networks
 from packnet_jax.train.loop import train
 from packnet_jax.trained import load_depth_network
@@ -41,58 +42,61 @@ def train_run(config: Config, *, workdir: Path) -> None:
     if outcome.stopped_by is not None:
         print(f"Stopped by {outcome.stopped_by.name}; the same command resumes --workdir={workdir}")
         raise SystemExit(128 + outcome.stopped_by)
-    if outcome.report is None:
+    if not outcome.reports:
         print("Nothing to do: the run has reached its last step already.")
     elif config.eval.median_baseline:
-        score_baseline(config, data, outcome.report, workdir)
-    print(
-        f"Checkpoints  {workdir / checkpoint.CHECKPOINTS}\n"
-        f"Evaluation   {workdir / 'eval' / data.eval_name}.json\n"
-        f"Pictures     {workdir / 'eval' / data.eval_name}\n"
-        f"Dashboard    tensorboard --logdir {workdir}"
-    )
+        score_baseline(config, data, outcome.reports, workdir)
+    print(f"Checkpoints  {workdir / checkpoint.CHECKPOINTS}")
+    for evaluation in data.evaluations:
+        pictures = workdir / "eval" / evaluation.name
+        print(f"Evaluation   {pictures}.json\nPictures     {pictures}")
+    print(f"Dashboard    tensorboard --logdir {workdir}")
 
 
-def evaluate_run(config: Config, checkpoint_path: Path, *, workdir: Path) -> Report:
-    """Evaluates a checkpoint on `config.data.eval_split`; writes report and pictures.
+def evaluate_run(config: Config, checkpoint_path: Path, *, workdir: Path) -> tuple[Report, ...]:
+    """Evaluates a checkpoint on each of `config.data.eval_sources`; writes reports and pictures.
 
     The networks are those of the checkpoint; data and protocol are the given configuration's.
     """
     trained = load_depth_network(checkpoint_path)
     prepare_workdir(workdir, None)
-    data, name = open_evaluation(config)
-    report = evaluate(
+    folder = workdir / "eval"
+    reports = []
+    for report in evaluate_sets(
         trained.network,
         trained.variables,
-        data,
-        dataset=name,
+        open_evaluations(config),
         step=trained.step,
         config=config.eval,
         mesh=sharding.make_mesh(),
-        pictures_folder=workdir / "eval" / name,
-    )
-    path = report.write(workdir / "eval")
-    print(f"{report.table()}\nWritten to {path}, pictures beside it")
-    return report
+        folder=folder,
+    ):
+        path = folder / f"{report.dataset}.json"
+        print(f"{report.table()}\nWritten to {path}, pictures beside it", flush=True)
+        reports.append(report)
+    return tuple(reports)
 
 
-def score_baseline(config: Config, data: DataSets, report: Report, workdir: Path) -> None:
-    """Scores the training set's per-pixel median depth map beside the network, and prints both."""
-    shape = config.data.image_shape
-    baseline = evaluate_constant(
-        median_inv_depth(data.train_examples, shape),
-        data.evaluation,
-        dataset=f"{data.eval_name}.median_depth_map",
-        step=report.step,
-        config=config.eval,
-    )
-    baseline.write(workdir / "eval")
-    ours, constant = (r.metrics["depth_pp_gt"]["abs_rel"] for r in (report, baseline))
-    print(
-        f"{baseline.table()}\n"
-        f"depth_pp_gt abs_rel: {ours:.4f}, against {constant:.4f} for the training set's per-pixel "
-        f"median depth map ({ours / constant:.2f} of it)"
-    )
+def score_baseline(
+    config: Config, data: DataSets, reports: Sequence[Report], workdir: Path
+) -> None:
+    """Scores the training sets' per-pixel median depth map beside the network, and prints both."""
+    inv_depth = median_inv_depth(data.train_examples, config.data.image_shape)
+    for evaluation, report in zip(data.evaluations, reports, strict=True):
+        baseline = evaluate_constant(
+            inv_depth,
+            evaluation.examples,
+            dataset=f"{evaluation.name}.median_depth_map",
+            step=report.step,
+            config=config.eval,
+        )
+        baseline.write(workdir / "eval")
+        ours, constant = (r.metrics["depth_pp_gt"]["abs_rel"] for r in (report, baseline))
+        print(
+            f"{baseline.table()}\n"
+            f"depth_pp_gt abs_rel: {ours:.4f}, against {constant:.4f} for the training set's "
+            f"per-pixel median depth map ({ours / constant:.2f} of it)"
+        )
 
 
 def prepare_workdir(workdir: Path, config: Config | None) -> None:
@@ -151,7 +155,7 @@ def _overview(config: Config, data: DataSets, workdir: Path, mesh: jax.sharding.
         f"packnet_jax: {depth_net.name}{depth_net.version} + {pose_net.name}{pose_net.version} at "
         f"{height}x{width}, batch {config.train.batch_size} on {devices}\n"
         f"Training on {len(data.train)} samples of {data.train_name}, evaluating on "
-        f"{len(data.evaluation)} of {data.eval_name}\n"
+        f"{' and '.join(f'{len(e.examples)} of {e.name}' for e in data.evaluations)}\n"
         f"Workdir {workdir}"
     )
 

@@ -104,3 +104,98 @@ def test_an_unknown_network_is_named():
     raw.model.depth_net.version = "1Z"
     with pytest.raises(ConfigError, match="1Z"):
         Networks.from_config(config_lib.resolve(raw).model)
+
+
+def mixed(**first_more):
+    """KITTI, with rendered streets mixed in and evaluated on their own."""
+    raw = loaded("kitti")
+    street = {"name": "synthetic_drive", "depth_type": "dense"}
+    raw.data.more_train = (config_lib.source(**street | {"split": "train", "repeat": 3}),)
+    raw.data.more_eval = (
+        config_lib.source(**street | {"split": "test"}),
+        config_lib.source(name="kitti_raw", root="elsewhere", split="lists/other.txt"),
+    )
+    for name, value in first_more.items():
+        raw.data.more_train[0][name] = value
+    return raw
+
+
+def test_further_sets_follow_the_first():
+    data = config_lib.resolve(mixed()).data
+    train, evaluation = data.train_sources, data.eval_sources
+    assert [(s.title, s.repeat) for s in train] == [
+        ("kitti_raw-eigen_zhou", 2),
+        ("synthetic_drive-train", 3),
+    ]
+    assert [(s.title, s.root) for s in evaluation] == [
+        ("kitti_raw-eigen_test", "somewhere"),
+        ("synthetic_drive-test", ""),
+        ("kitti_raw-other", "elsewhere"),
+    ]
+    assert data.eval_names == tuple(s.title for s in evaluation)
+
+
+def test_a_set_alone_is_the_only_source():
+    data = config_lib.resolve(loaded("demo")).data
+    (train,), (evaluation,) = data.train_sources, data.eval_sources
+    assert (train.title, evaluation.title) == ("synthetic_drive-train", "synthetic_drive-test")
+    assert train.synthetic == evaluation.synthetic == data.synthetic
+    assert train.synthetic.num_streets == 100
+
+
+def test_json_brings_further_sets_back():
+    config = config_lib.resolve(mixed())
+    assert config_lib.resolve(json.loads(json.dumps(config_lib.to_json_dict(config)))) == config
+
+
+def test_a_misspelt_field_of_a_further_set_fails_where_it_is_written():
+    with pytest.raises(TypeError, match="rot"):
+        config_lib.source(rot="x")
+    with pytest.raises(AttributeError, match="root"):
+        mixed().data.more_train[0].rot = "x"
+
+
+@pytest.mark.parametrize(
+    ("group", "field", "value", "message"),
+    [
+        ("more_train[0]", "split", "eigen_zhou", "'train' and 'test'"),
+        ("more_train[0]", "depth_type", "velodyne", "synthetic_drive has 'dense', 'lidar', ''"),
+        ("more_train[0]", "repeat", 0, "expected at least 1"),
+        ("more_train[0]", "name", "ddad", "one of 'kitti_raw', 'synthetic_drive'"),
+        ("more_train[0]", "synthetic.num_streets", 0, "expected at least 1"),
+        ("more_train[0]", "colour", 1, "unknown field"),
+        ("more_eval[1]", "root", "", r"--config.data.more_eval\[1\].root=DIR"),
+        ("more_eval[1]", "depth_type", "", "an evaluation needs depth"),
+        ("more_eval[0]", "repeat", 2, "an evaluation sees a set once"),
+    ],
+)
+def test_a_wrong_value_of_a_further_set_is_named_with_its_place(group, field, value, message):
+    raw = config_lib.to_json_dict(config_lib.resolve(mixed()))
+    name, index = group.rstrip("]").split("[")
+    *path, last = field.split(".")
+    fields = raw["data"][name][int(index)]
+    for part in path:
+        fields = fields[part]
+    fields[last] = value
+    with pytest.raises(ConfigError, match=message) as error:
+        config_lib.resolve(raw)
+    assert f"config.data.{group}.{field}: " in str(error.value)
+
+
+def test_a_further_set_must_be_a_group_of_fields():
+    raw = mixed()
+    raw.data.more_train = ("kitti_raw",)
+    with pytest.raises(ConfigError, match=r"more_train\[0\]: given 'kitti_raw', expected a group"):
+        config_lib.resolve(raw)
+
+
+def test_reports_of_one_split_are_told_apart_by_depth_type_or_refused():
+    raw = loaded("demo")
+    raw.data.more_eval = (
+        config_lib.source(name="synthetic_drive", split="test", depth_type="lidar"),
+    )
+    names = config_lib.resolve(raw).data.eval_names
+    assert names == ("synthetic_drive-test", "synthetic_drive-test-lidar")
+    raw.data.more_eval *= 2
+    with pytest.raises(ConfigError, match=r"more_eval: .*test-lidar, synthetic_drive-test-lidar"):
+        config_lib.resolve(raw)

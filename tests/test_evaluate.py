@@ -10,7 +10,7 @@ from golden.arrays import nhwc
 from golden.models import seeded_variables
 from golden.seeded import load_golden
 
-from packnet_jax import sharding
+from packnet_jax import baseline, sharding
 from packnet_jax.baseline import median_depth_map, median_inv_depth
 from packnet_jax.config import EvalConfig, ModelConfig, NetworkConfig
 from packnet_jax.data.pipeline import EvalExample
@@ -117,20 +117,28 @@ def test_the_report_says_everything(tmp_path):
 
 def test_the_median_map_is_the_median_and_scores_like_a_constant():
     examples = [example(i) for i in range(5)]
-    inv_depth = median_inv_depth(examples, SHAPE)
+    inv_depth = median_inv_depth([examples], SHAPE)
     expected = np.median([e.depth for e in examples], axis=0)
     np.testing.assert_allclose(1 / inv_depth, expected, rtol=1e-6)
     report = evaluate_constant(inv_depth, examples, dataset="made", step=0, config=CONFIG)
     assert report.metrics["depth_pp_gt"]["abs_rel"] > 0.1
 
 
+def test_the_median_map_takes_from_every_set_in_turn(monkeypatch):
+    monkeypatch.setattr(baseline, "MAX_EXAMPLES", 4)
+    near, far = (example(0)._replace(depth=np.full(SHAPE, d, np.float32)) for d in (2, 8))
+    none = example(0)._replace(depth=None)
+    inv_depth = median_inv_depth([[near] * 9, [none], [far] * 9], SHAPE)
+    np.testing.assert_allclose(inv_depth, 1 / 5)  # two of each: halfway
+
+
 def test_the_median_map_fills_pixels_nobody_measured():
     depth = np.zeros(SHAPE, np.float32)
     depth[3, :4] = 5
-    inv_depth = median_inv_depth([example(0)._replace(depth=depth)], SHAPE)
+    inv_depth = median_inv_depth([[example(0)._replace(depth=depth)]], SHAPE)
     np.testing.assert_allclose(inv_depth, 0.2)
     with pytest.raises(DataError, match="no depth"):
-        median_inv_depth([example(0, has_depth=False)], SHAPE)
+        median_inv_depth([[example(0, has_depth=False)]], SHAPE)
 
 
 def test_median_depth_map_leaves_out_missing_depth():

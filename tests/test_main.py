@@ -157,6 +157,29 @@ def test_a_missing_or_broken_config_file_is_named(place):
     assert "rot" in cli.run("main", "--config=broken.py", cwd=place, status=2)
 
 
+def test_fields_of_a_further_set_are_set_by_its_place(place):
+    (place / "mixed.py").write_text(
+        "from packnet_jax import config\n\n"
+        "def get_config():\n    c = config.default()\n    c.data.root = 'somewhere'\n"
+        "    c.data.more_train = (config.source(root='there', split='a'),)\n    return c\n"
+    )
+    first = "--config.data.more_train[0]"
+    output = cli.run(
+        "main",
+        "--config=mixed.py",
+        f"{first}.name=synthetic_drive",
+        f"{first}.synthetic.num_streets=0",
+        cwd=place,
+        status=2,
+    )
+    assert "config.data.more_train[0].synthetic.num_streets: given 0" in output
+    output = cli.run(
+        "main", "--config=mixed.py", "--config.data.more_train[1].root=x", cwd=place, status=2
+    )
+    assert "only the file can add one" in output
+    assert "Traceback" not in output
+
+
 def test_corrupt_data_are_named_before_anything_is_compiled(place, tmp_path):
     root = make_kitti(tmp_path / "kitti", {1: 3}, [(1, 1)])
     for file in root.rglob("*.png"):

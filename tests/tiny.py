@@ -10,7 +10,7 @@ from frame_stores import memory_store
 from packnet_jax import config as config_lib
 from packnet_jax.batch import Batch
 from packnet_jax.config import Config
-from packnet_jax.data.open import DataSets
+from packnet_jax.data.open import DataSets, EvalSet
 from packnet_jax.data.pipeline import EvalPipeline, TrainPipeline
 from packnet_jax.networks.norm import BatchNorm
 from packnet_jax.sfm import Networks
@@ -81,10 +81,9 @@ def data_sets(config: Config) -> DataSets:
     examples = EvalPipeline(store, image_shape=SHAPE, num_threads=0)
     return DataSets(
         train=train,
-        train_examples=examples,
+        train_examples=(examples,),
         train_name="memory-train",
-        evaluation=examples,
-        eval_name="memory-test",
+        evaluations=(EvalSet(examples, "memory-test"),),
         num_context=2,
     )
 

@@ -1,4 +1,4 @@
-"""From a configuration to pipelines: which store, which split, which size."""
+"""From a configuration to pipelines: which stores, which splits, which size."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,20 +7,28 @@ from typing import NamedTuple
 
 import jax
 
-from packnet_jax.config import Config
+from packnet_jax.config import Config, DataConfig, SourceConfig
 from packnet_jax.data.pipeline import EvalPipeline, TrainPipeline
 from packnet_jax.data.store import FrameStore, open_store
+
+
+class EvalSet(NamedTuple):
+    """A set that is evaluated on its own."""
+
+    examples: EvalPipeline
+    name: str
+    """Of its report."""
 
 
 class DataSets(NamedTuple):
     """What a training run reads."""
 
     train: TrainPipeline
-    train_examples: EvalPipeline
-    """The training targets one by one, without jitter, with depth."""
+    train_examples: tuple[EvalPipeline, ...]
+    """The targets of each training set one by one, without jitter, with depth."""
     train_name: str
-    evaluation: EvalPipeline
-    eval_name: str
+    evaluations: tuple[EvalSet, ...]
+    """At least one; the first chooses which checkpoints are the best."""
     num_context: int
 
 
@@ -31,9 +39,9 @@ def open_data_sets(config: Config) -> DataSets:
         DataError: files or splits are missing.
     """
     data = config.data
-    store = _open(config, data.split, for_training=True)
+    stores = [_open(data, source, for_training=True) for source in data.train_sources]
     train = TrainPipeline(
-        store,
+        *stores,
         image_shape=data.image_shape,
         batch_size=config.train.batch_size,
         back_context=data.back_context,
@@ -41,32 +49,33 @@ def open_data_sets(config: Config) -> DataSets:
         strides=data.strides,
         jittering=data.jittering,
         shuffle=data.shuffle,
-        repeat=data.repeat,
+        repeats=[source.repeat for source in data.train_sources],
         num_threads=data.num_threads,
         prefetch=data.prefetch,
         cache_resized=data.cache_resized,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    evaluation, eval_name = open_evaluation(config)
     return DataSets(
         train=train,
-        train_examples=_examples(store, config),
-        train_name=_name(config, data.split),
-        evaluation=evaluation,
-        eval_name=eval_name,
+        train_examples=tuple(_examples(data, store) for store in stores),
+        train_name=_train_name(data.train_sources),
+        evaluations=open_evaluations(config),
         num_context=data.back_context + data.forward_context,
     )
 
 
-def open_evaluation(config: Config) -> tuple[EvalPipeline, str]:
-    """The evaluation set and the name its report gets.
+def open_evaluations(config: Config) -> tuple[EvalSet, ...]:
+    """The evaluation sets, in the configuration's order.
 
     Raises:
-        DataError: files or the split are missing, or it has no depth.
+        DataError: files or a split are missing.
     """
-    store = _open(config, config.data.eval_split, for_training=False)
-    return _examples(store, config), _name(config, config.data.eval_split)
+    data = config.data
+    return tuple(
+        EvalSet(_examples(data, _open(data, source, for_training=False)), name)
+        for source, name in zip(data.eval_sources, data.eval_names, strict=True)
+    )
 
 
 def open_kitti_raw(
@@ -153,32 +162,30 @@ def open_synthetic_drive(
     )
 
 
-def _open(config: Config, split: str, *, for_training: bool) -> FrameStore:
-    data = config.data
-    if data.name == "kitti_raw":
+def _open(data: DataConfig, source: SourceConfig, *, for_training: bool) -> FrameStore:
+    if source.name == "kitti_raw":
         return open_kitti_raw(
-            root=data.root,
+            root=source.root,
             tfds_dir=data.tfds_dir,
-            split=split,
-            depth_type=data.depth_type,
+            split=source.split,
+            depth_type=source.depth_type,
             back_context=data.back_context if for_training else 0,
             forward_context=data.forward_context if for_training else 0,
             strides=data.strides,
         )
-    streets = data.synthetic
+    streets = source.synthetic
     return open_synthetic_drive(
         tfds_dir=data.tfds_dir,
-        split=split,
+        split=source.split,
         image_shape=data.image_shape,
-        num_streets=streets.num_test_streets if split == "test" else streets.num_streets,
+        num_streets=streets.num_test_streets if source.split == "test" else streets.num_streets,
         frames_per_street=streets.frames_per_street,
         moving_cars=streets.moving_cars,
-        depth_type=data.depth_type,
+        depth_type=source.depth_type,
     )
 
 
-def _examples(store: FrameStore, config: Config) -> EvalPipeline:
-    data = config.data
+def _examples(data: DataConfig, store: FrameStore) -> EvalPipeline:
     return EvalPipeline(
         store,
         image_shape=data.image_shape,
@@ -187,5 +194,7 @@ def _examples(store: FrameStore, config: Config) -> EvalPipeline:
     )
 
 
-def _name(config: Config, split: str) -> str:
-    return f"{config.data.name}-{Path(split).stem}"
+def _train_name(sources: Sequence[SourceConfig]) -> str:
+    if len(sources) == 1:
+        return sources[0].title
+    return " + ".join(f"{source.title} (x{source.repeat})" for source in sources)

@@ -1,4 +1,4 @@
-"""Batches from a store: `TrainPipeline` for steps, `EvalPipeline` for one image at a time."""
+"""Batches from stores: `TrainPipeline` for steps, `EvalPipeline` for one image at a time."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from packnet_jax.batch import Batch
 from packnet_jax.data.index import make_index
 from packnet_jax.data.jitter import apply_jitter, draw_jitter
 from packnet_jax.data.meter import BatchIterator, SampleMeter
+from packnet_jax.data.mix import Mix
 from packnet_jax.data.order import SampleOrder
 from packnet_jax.data.resized import ResizedFrames, motion
 from packnet_jax.data.store import FrameStore
@@ -22,7 +23,7 @@ class TrainPipeline:
 
     `batch(seed, step)` is a pure function: the same arrays, whatever was asked before, from
     however many threads. It rests on three things: the order of samples is a permutation per pass
-    over the data, derived from the seed and the number of the pass; the colour jitter of a sample
+    over the mix, derived from the seed and the number of the pass; the colour jitter of a sample
     is drawn from a generator derived from the seed and the sample's place in the stream; and the
     store's bytes do not change. The first is `SampleOrder`, the second grain's `random_map`, so a
     stream is promised to repeat under the same versions of numpy and grain, and of Pillow and
@@ -31,12 +32,19 @@ class TrainPipeline:
     would have made.
 
     Passes follow each other without a gap: a batch may end one and begin the next.
+
+    Several stores are mixed sample by sample, so that a batch may hold frames of each. `Mix` says
+    how often they come, and numbers the samples of all of them for `Batch.index`.
+
+    Source: packnet-sfm `models/model_wrapper.py: setup_dataset`.
+    Differs: the reference writes each set's samples down `repeat` times and shuffles an epoch as a
+    whole; here repeats' common divisor is taken out, so that, for instance, a set alone has all its
+    samples seen once before one comes again. An epoch holds the same samples.
     """
 
     def __init__(
         self,
-        store: FrameStore,
-        *,
+        *stores: FrameStore,
         image_shape: tuple[int, int],
         batch_size: int,
         back_context: int = 1,
@@ -44,7 +52,7 @@ class TrainPipeline:
         strides: Sequence[int] = (1,),
         jittering: Sequence[float] = (),
         shuffle: bool = True,
-        repeat: int = 1,
+        repeats: Sequence[int] = (),
         with_depth: bool = False,
         with_pose: bool = False,
         with_stereo: bool = False,
@@ -55,15 +63,15 @@ class TrainPipeline:
         process_count: int = 1,
     ):
         """Args:
-        store: the frames.
-        image_shape: (height, width) of the images in a batch.
+        stores: the frames of each set.
+        image_shape: (height, width) of the images in a batch, whatever their own size.
         batch_size: of all hosts together; each makes `batch_size / process_count` samples.
         back_context: context frames before the target.
         forward_context: context frames after it.
         strides: steps between context frames; every stride is a pass over the targets.
         jittering: strengths as in `draw_jitter`; () for none.
         shuffle: whether each pass is in a new order.
-        repeat: how often one epoch passes over the samples; only `steps_per_epoch` depends on it.
+        repeats: how often each store's samples come in an epoch; () for once.
         with_depth: whether batches hold the target's depth.
         with_pose: whether they hold measured camera motion.
         with_stereo: whether they hold the other eye's image.
@@ -74,41 +82,48 @@ class TrainPipeline:
         process_count: number of hosts.
 
         Raises:
-            DataError: if the store lacks what is asked for, or sizes do not fit.
+            DataError: if a store lacks what is asked for, or sizes do not fit.
         """
-        if with_depth and not store.has_depth:
-            raise DataError(f"{store.name} has no depth; set `data.depth_type` or do not use it.")
-        if with_pose and not store.has_pose:
-            raise DataError(f"{store.name} has no camera poses, which the objective asks for.")
+        repeats = tuple(repeats) or (1,) * len(stores)
         if batch_size < 1 or batch_size % process_count or not 0 <= process_index < process_count:
             raise DataError(
                 f"A batch of {batch_size} can not be shared by {process_count} hosts (this is "
                 f"{process_index}); make it a positive multiple of their number."
             )
-        if repeat < 1:
-            raise DataError(f"`repeat` is {repeat}, but every sample must come at least once.")
-        self.index = make_index(
-            store,
-            back_context=back_context,
-            forward_context=forward_context,
-            strides=strides,
-            with_stereo=with_stereo,
-        )
+        if not stores or len(repeats) != len(stores) or min(repeats) < 1:
+            raise DataError(
+                f"There are {len(stores)} sets and `repeats` {repeats}, but there must be at least "
+                "one set, and for each a repeat of at least 1."
+            )
+        self._sets = [
+            SampleSet(
+                store,
+                image_shape=image_shape,
+                back_context=back_context,
+                forward_context=forward_context,
+                strides=strides,
+                jittering=jittering,
+                with_depth=with_depth,
+                with_pose=with_pose,
+                with_stereo=with_stereo,
+                cache_resized=cache_resized,
+            )
+            for store in stores
+        ]
+        self._mix = Mix([len(samples) for samples in self._sets], repeats)
+        samples_per_epoch = len(self._mix.one_pass) * self._mix.passes_per_epoch
+        self.steps_per_epoch = -(-samples_per_epoch // batch_size)
         self.batch_size = batch_size
         self._meter = SampleMeter()
-        self.steps_per_epoch = -(-len(self.index.target) * repeat // batch_size)
-        self._frames = ResizedFrames(store, image_shape, is_kept=cache_resized)
-        self._jittering = tuple(jittering)
         self._shuffle = shuffle
-        self._with_depth, self._with_pose, self._with_stereo = with_depth, with_pose, with_stereo
         self._read_options = grain.ReadOptions(
             num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0
         )
         self._process_index, self._process_count = process_index, process_count
 
     def __len__(self) -> int:
-        """Number of samples in one pass."""
-        return len(self.index.target)
+        """Number of different samples."""
+        return len(self._mix)
 
     def batch(self, seed: int, step: int) -> Batch:
         """This host's part of the batch of `step` (from 0), in numpy."""
@@ -123,20 +138,65 @@ class TrainPipeline:
         return BatchIterator(batches, self._meter)
 
     def _stream(self, seed: int) -> grain.MapDataset:
-        order = SampleOrder(len(self), seed=seed, shuffle=self._shuffle)
+        order = SampleOrder(len(self._mix.one_pass), seed=seed, shuffle=self._shuffle)
         samples = grain.MapDataset.source(order).seed(seed).random_map(self._sample)
         mine = samples[self._process_index :: self._process_count]
         local_size = self.batch_size // self._process_count
         return mine.batch(local_size, drop_remainder=True, batch_fn=_stack)
 
-    def _sample(self, position: int, rng: np.random.Generator) -> Batch:
-        """One sample as a `Batch` without the batch axis."""
+    def _sample(self, place: int, rng: np.random.Generator) -> Batch:
+        """The sample at a place in a pass."""
         with self._meter.measure():
-            return self._make_sample(position, rng)
+            number = int(self._mix.one_pass[place])
+            which, position = self._mix.locate(number)
+            sample = self._sets[which].sample(position, rng)
+            return sample._replace(index=np.array(number, np.int32))
 
-    def _make_sample(self, position: int, rng: np.random.Generator) -> Batch:
-        target = self._frames[int(self.index.target[position])]
-        context = [self._frames[int(record)] for record in self.index.context[position]]
+
+class SampleSet:
+    """The training samples of one store."""
+
+    def __init__(
+        self,
+        store: FrameStore,
+        *,
+        image_shape: tuple[int, int],
+        back_context: int,
+        forward_context: int,
+        strides: Sequence[int],
+        jittering: Sequence[float],
+        with_depth: bool,
+        with_pose: bool,
+        with_stereo: bool,
+        cache_resized: bool,
+    ):
+        """Args as in `TrainPipeline`.
+
+        Raises:
+            DataError: if the store lacks what is asked for.
+        """
+        if with_depth and not store.has_depth:
+            raise DataError(f"{store.name} has no depth; set `data.depth_type` or do not use it.")
+        if with_pose and not store.has_pose:
+            raise DataError(f"{store.name} has no camera poses, which the objective asks for.")
+        self._index = make_index(
+            store,
+            back_context=back_context,
+            forward_context=forward_context,
+            strides=strides,
+            with_stereo=with_stereo,
+        )
+        self._frames = ResizedFrames(store, image_shape, is_kept=cache_resized)
+        self._jittering = tuple(jittering)
+        self._with_depth, self._with_pose, self._with_stereo = with_depth, with_pose, with_stereo
+
+    def __len__(self) -> int:
+        return len(self._index.target)
+
+    def sample(self, position: int, rng: np.random.Generator) -> Batch:
+        """One sample as a `Batch` without the batch axis; the jitter is drawn from `rng`."""
+        target = self._frames[int(self._index.target[position])]
+        context = [self._frames[int(record)] for record in self._index.context[position]]
         images = [target.image, *(frame.image for frame in context)]
         jittered = images
         if self._jittering:
@@ -157,7 +217,7 @@ class TrainPipeline:
         if self._with_pose:
             sample = sample._replace(context_T_target=motion(target, context))
         if self._with_stereo:
-            stereo = self._frames[int(self.index.stereo[position])]
+            stereo = self._frames[int(self._index.stereo[position])]
             sample = sample._replace(
                 rgb_stereo=to_float(stereo.image),
                 stereo_T_target=target.stereo_T_camera.astype(np.float32),

@@ -19,7 +19,7 @@ from packnet_jax.config import Config
 from packnet_jax.data.meter import BatchIterator
 from packnet_jax.data.open import DataSets
 from packnet_jax.errors import TrainingError
-from packnet_jax.evaluate import Report, evaluate
+from packnet_jax.evaluate import Report, evaluate_sets
 from packnet_jax.sfm import Networks
 from packnet_jax.train.dashboard import Dashboard, Rates, memory_gib
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
@@ -31,8 +31,8 @@ class Outcome(NamedTuple):
     """How a run ended."""
 
     state: TrainState
-    report: Report | None
-    """The last evaluation; None if the run was stopped before one."""
+    reports: tuple[Report, ...]
+    """The last evaluation of every set; () if the run was stopped before one."""
     stopped_by: signal.Signals | None
     """The signal that asked to stop, or None after the last step."""
 
@@ -62,7 +62,7 @@ def train(
         accumulate=config.train.accumulate,
     )
     raw_config = config_lib.to_json_dict(config)
-    report = None
+    reports: tuple[Report, ...] = ()
     with (
         Checkpointer(
             workdir,
@@ -97,9 +97,10 @@ def train(
                 dashboard.pictures(done, output.pictures)
             metrics = None
             if (done % eval_every == 0 or done == num_steps) and stop.received is None:
-                report = _evaluate(done, state, config, networks, data, workdir, mesh)
-                dashboard.report(report)
-                metrics = report.scalars()
+                reports = _evaluate(done, state, config, networks, data, workdir, mesh)
+                for report in reports:
+                    dashboard.report(report)
+                metrics = reports[0].scalars()
             if done % config.train.checkpoint_every_steps == 0 or metrics or is_last:
                 checkpointer.save(
                     done,
@@ -112,7 +113,7 @@ def train(
                 break
         watch.finish()
         bar.close()
-    return Outcome(state, report, stop.received)
+    return Outcome(state, reports, stop.received)
 
 
 def _start(
@@ -168,22 +169,22 @@ def _evaluate(
     data: DataSets,
     workdir: Path,
     mesh: Mesh,
-) -> Report:
-    """Evaluates, writes report and pictures, and shows the table above the progress bar."""
-    report = evaluate(
+) -> tuple[Report, ...]:
+    """Evaluates each set, writes reports and pictures, shows tables above the progress bar."""
+    reports = []
+    for report in evaluate_sets(
         networks.depth_net,
         state.variables,
-        data.evaluation,
-        dataset=data.eval_name,
+        data.evaluations,
         step=step,
         config=config.eval,
         mesh=mesh,
-        pictures_folder=workdir / "eval" / data.eval_name,
-    )
-    report.write(workdir / "eval")
-    tqdm.write(report.table())
-    sys.stdout.flush()  # a log file shows it now, too
-    return report
+        folder=workdir / "eval",
+    ):
+        tqdm.write(report.table())
+        sys.stdout.flush()  # a log file shows it now, too
+        reports.append(report)
+    return tuple(reports)
 
 
 class NonFiniteWatch:

@@ -75,7 +75,7 @@ def test_sequential_batches_run_over_the_end_of_a_pass():
 
 @pytest.mark.parametrize(("batch_size", "repeat", "steps"), [(2, 1, 3), (5, 1, 1), (8, 3, 2)])
 def test_an_epoch_is_as_many_steps_as_its_samples_need(batch_size, repeat, steps):
-    assert pipeline(batch_size=batch_size, repeat=repeat).steps_per_epoch == steps
+    assert pipeline(batch_size=batch_size, repeats=[repeat]).steps_per_epoch == steps
 
 
 def test_every_pass_is_a_new_permutation():
@@ -177,7 +177,8 @@ def test_the_other_eye_is_not_jittered():
         ({}, {"batch_size": 3, "process_count": 2}, "shared by 2 hosts"),
         ({}, {"batch_size": 0}, "positive multiple"),
         ({}, {"process_index": 1}, "this is 1"),
-        ({}, {"repeat": 0}, "repeat"),
+        ({}, {"repeats": (0,)}, "a repeat of at least 1"),
+        ({}, {"repeats": (1, 1)}, "There are 1 sets"),
     ],
 )
 def test_what_the_store_can_not_give_is_refused(store_fields, options, message):

@@ -10,8 +10,8 @@ from fake_kitti import frame_name, make_kitti, sparse_depth
 from frame_stores import SHAPE, memory_store, metadata, pose, record
 from PIL import Image
 
+from packnet_jax.data.index import make_index
 from packnet_jax.data.open import open_kitti_raw
-from packnet_jax.data.pipeline import TrainPipeline
 from packnet_jax.data.store import FrameStore
 from packnet_jax.errors import DataError
 
@@ -56,7 +56,7 @@ def test_a_store_is_built_once_and_read_back(kitti):
 
 def test_samples_of_a_built_store_have_their_neighbours(kitti):
     store = open_kitti_raw(**kitti)
-    index = TrainPipeline(store, image_shape=(8, 16), batch_size=1).index
+    index = make_index(store, back_context=1, forward_context=1)
     names = [[store[int(record)].name for record in row] for row in index.context]
     assert names[1] == [frame_name(2, 1), frame_name(2, 3)]
     assert len(index.target) == 4

@@ -108,7 +108,7 @@ def test_resume_is_bit_equal_to_an_unbroken_run(unbroken, tmp_path, monkeypatch)
 def test_a_finished_run_does_nothing_more(unbroken):
     workdir, config, whole = unbroken
     again = train(workdir, config)
-    assert again.report is None
+    assert not again.reports
     assert_equal_states(again.state, whole.state)
 
 

@@ -1,0 +1,93 @@
+"""A whole run on two sets mixed, evaluated on two, with networks small enough to be quick."""
+
+import json
+
+import pytest
+import tiny
+from fake_kitti import make_kitti
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from packnet_jax import config as config_lib
+from packnet_jax import runs
+from packnet_jax.checkpoint import Checkpointer, read_config
+from packnet_jax.sfm import Networks
+
+KITTI, STREETS = "kitti_raw-fake", "synthetic_drive-test"
+
+
+@pytest.fixture(autouse=True)
+def tiny_networks(monkeypatch):
+    monkeypatch.setattr(Networks, "from_config", lambda _: tiny.NETWORKS)
+
+
+@pytest.fixture
+def config(tmp_path) -> config_lib.Config:
+    """Four frames of fake KITTI twice an epoch, and four of two rendered streets once."""
+    streets = {
+        "name": "synthetic_drive",
+        "depth_type": "dense",
+        "synthetic": config_lib.SyntheticConfig(
+            num_streets=2, num_test_streets=1, frames_per_street=4
+        ),
+    }
+    raw = config_lib.default()
+    raw.data.root = str(make_kitti(tmp_path / "kitti", {1: 6}, [(1, i) for i in range(1, 5)]))
+    raw.data.tfds_dir = str(tmp_path / "tfds")
+    raw.data.split = raw.data.eval_split = "fake"
+    raw.data.repeat = 2
+    raw.data.image_shape = tiny.SHAPE
+    raw.data.more_train = (config_lib.source(split="train", **streets),)
+    raw.data.more_eval = (config_lib.source(split="test", **streets),)
+    raw.train.batch_size = 4
+    raw.train.num_epochs = 1
+    raw.eval.crop = ""
+    raw.eval.median_baseline = True
+    return config_lib.resolve(raw)
+
+
+def report(workdir, name):
+    return json.loads((workdir / "eval" / f"{name}.json").read_text())
+
+
+def test_sets_are_mixed_in_training_and_evaluated_one_by_one(config, tmp_path, capfd, monkeypatch):
+    workdir = tmp_path / "run"
+    monitored = []
+    save = Checkpointer.save
+
+    def noting_save(*args, metrics=None, **fields):
+        monitored.append(metrics)
+        save(*args, metrics=metrics, **fields)
+
+    monkeypatch.setattr(Checkpointer, "save", noting_save)
+    runs.train_run(config, workdir=workdir)
+    output = capfd.readouterr().out
+    assert (
+        "Training on 8 samples of kitti_raw-fake (x2) + synthetic_drive-train (x1), "
+        f"evaluating on 4 of {KITTI} and 4 of {STREETS}"
+    ) in output
+    reports = {name: report(workdir, name) for name in (KITTI, STREETS)}
+    for name, found in reports.items():
+        assert found["dataset"] == name
+        assert found["step"] == 3  # (4 * 2 + 4) samples in batches of 4
+        assert found["protocol"]["images"] == 4
+        assert len(list((workdir / "eval" / name).glob("*.png"))) == 4
+        assert (workdir / "eval" / f"{name}.median_depth_map.json").is_file()
+        assert f"eval/{name}.json" in output
+    assert all("2011_09_26" in row["name"] for row in reports[KITTI]["per_image"])
+    assert all("street" in row["name"] for row in reports[STREETS]["per_image"])
+    assert reports[KITTI]["metrics"] != reports[STREETS]["metrics"]
+
+    events = EventAccumulator(str(workdir)).Reload()
+    tags = {f"eval_{name}/depth_pp_gt/abs_rel" for name in reports}
+    assert tags <= set(events.Tags()["tensors"])
+
+    assert read_config(workdir).config == config
+    (of_checkpoint,) = monitored
+    of_first_set = reports[KITTI]["metrics"]["depth_pp_gt"]["abs_rel"]
+    assert of_checkpoint["depth_pp_gt/abs_rel"] == of_first_set
+
+    again = runs.evaluate_run(config, workdir, workdir=tmp_path / "evaluated")
+    assert [found.dataset for found in again] == [KITTI, STREETS]
+    for name, found in reports.items():
+        repeated = report(tmp_path / "evaluated", name)["metrics"]["depth_pp_gt"]
+        assert repeated == pytest.approx(found["metrics"]["depth_pp_gt"], rel=1e-5)
