@@ -10,6 +10,7 @@ import jax
 from packnet_jax.config import Config
 from packnet_jax.data.pipeline import EvalPipeline, TrainPipeline
 from packnet_jax.data.store import FrameStore, open_store
+from tfds_builders.pictures import CropBorders
 
 
 class DataSets(NamedTuple):
@@ -35,6 +36,7 @@ def open_data_sets(config: Config) -> DataSets:
     train = TrainPipeline(
         store,
         image_shape=data.image_shape,
+        crop=data.crop_train_borders,
         batch_size=config.train.batch_size,
         back_context=data.back_context,
         forward_context=data.forward_context,
@@ -51,7 +53,7 @@ def open_data_sets(config: Config) -> DataSets:
     evaluation, eval_name = open_evaluation(config)
     return DataSets(
         train=train,
-        train_examples=_examples(store, config),
+        train_examples=_examples(store, config, data.crop_train_borders),
         train_name=_name(config, data.split),
         evaluation=evaluation,
         eval_name=eval_name,
@@ -66,7 +68,9 @@ def open_evaluation(config: Config) -> tuple[EvalPipeline, str]:
         DataError: files or the split are missing, or it has no depth.
     """
     store = _open(config, config.data.eval_split, for_training=False)
-    return _examples(store, config), _name(config, config.data.eval_split)
+    return _examples(store, config, config.data.crop_eval_borders), _name(
+        config, config.data.eval_split
+    )
 
 
 def open_kitti_raw(
@@ -79,6 +83,8 @@ def open_kitti_raw(
     forward_context: int = 0,
     strides: Sequence[int] = (1,),
     with_stereo: bool = False,
+    stored_shape: tuple[int, int] | None = None,
+    stored_crop: CropBorders = (),
 ) -> FrameStore:
     """The frames of a KITTI raw split, and as many neighbours as the context reaches.
 
@@ -86,11 +92,14 @@ def open_kitti_raw(
         root: folder of the raw data.
         tfds_dir: where built sets are kept.
         split: name or path of the list of target frames.
-        depth_type: which depth to store; '' for none.
+        depth_type: which depth to store: 'velodyne', 'groundtruth', or '' for none.
         back_context: frames before the target that samples will need.
         forward_context: frames after it.
         strides: steps between these frames.
         with_stereo: whether to store the other eye's frames.
+        stored_shape: height and width to store pictures at, for pipelines of that size alone;
+            None for the files as they are.
+        stored_crop: what to cut off before, with `stored_shape`.
 
     Raises:
         DataError: the split is not found, or nothing can be stored.
@@ -106,6 +115,8 @@ def open_kitti_raw(
             reach=max(back_context, forward_context) * max(strides),
             depth_type=depth_type,
             with_stereo=with_stereo,
+            stored_shape=stored_shape,
+            stored_crop=stored_crop,
         )
     )
 
@@ -155,6 +166,7 @@ def open_synthetic_drive(
 
 def _open(config: Config, split: str, *, for_training: bool) -> FrameStore:
     data = config.data
+    crop = data.crop_train_borders if for_training else data.crop_eval_borders
     if data.name == "kitti_raw":
         return open_kitti_raw(
             root=data.root,
@@ -164,6 +176,8 @@ def _open(config: Config, split: str, *, for_training: bool) -> FrameStore:
             back_context=data.back_context if for_training else 0,
             forward_context=data.forward_context if for_training else 0,
             strides=data.strides,
+            stored_shape=data.image_shape if data.store_resized else None,
+            stored_crop=crop if data.store_resized else (),
         )
     streets = data.synthetic
     return open_synthetic_drive(
@@ -177,11 +191,12 @@ def _open(config: Config, split: str, *, for_training: bool) -> FrameStore:
     )
 
 
-def _examples(store: FrameStore, config: Config) -> EvalPipeline:
+def _examples(store: FrameStore, config: Config, crop: CropBorders) -> EvalPipeline:
     data = config.data
     return EvalPipeline(
         store,
         image_shape=data.image_shape,
+        crop=crop,
         num_threads=data.num_threads,
         prefetch=data.prefetch,
     )

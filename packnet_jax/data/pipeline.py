@@ -11,10 +11,11 @@ from packnet_jax.data.index import make_index
 from packnet_jax.data.jitter import apply_jitter, draw_jitter
 from packnet_jax.data.meter import BatchIterator, SampleMeter
 from packnet_jax.data.order import SampleOrder
-from packnet_jax.data.resized import ResizedFrames, motion
-from packnet_jax.data.store import FrameStore
-from packnet_jax.data.transforms import resize_image, resize_intrinsics, to_float
+from packnet_jax.data.resized import ResizedFrames, check_framing, frame_picture, motion
+from packnet_jax.data.store import FrameStore, Framing
+from packnet_jax.data.transforms import to_float
 from packnet_jax.errors import DataError
+from tfds_builders.pictures import Box, CropBorders
 
 
 class TrainPipeline:
@@ -38,6 +39,7 @@ class TrainPipeline:
         store: FrameStore,
         *,
         image_shape: tuple[int, int],
+        crop: CropBorders = (),
         batch_size: int,
         back_context: int = 1,
         forward_context: int = 1,
@@ -57,6 +59,8 @@ class TrainPipeline:
         """Args:
         store: the frames.
         image_shape: (height, width) of the images in a batch.
+        crop: what is cut off all pictures and depth maps before resizing; see
+            `tfds_builders.pictures.crop_box`.
         batch_size: of all hosts together; each makes `batch_size / process_count` samples.
         back_context: context frames before the target.
         forward_context: context frames after it.
@@ -97,7 +101,9 @@ class TrainPipeline:
         self.batch_size = batch_size
         self._meter = SampleMeter()
         self.steps_per_epoch = -(-len(self.index.target) * repeat // batch_size)
-        self._frames = ResizedFrames(store, image_shape, is_kept=cache_resized)
+        self._frames = ResizedFrames(
+            store, Framing(image_shape, tuple(crop)), is_kept=cache_resized
+        )
         self._jittering = tuple(jittering)
         self._shuffle = shuffle
         self._with_depth, self._with_pose, self._with_stereo = with_depth, with_pose, with_stereo
@@ -183,6 +189,12 @@ class EvalExample(NamedTuple):
     index: int
     """Position in the split."""
 
+    box: Box | None = None
+    """The part of the full picture, and so of `depth`, that `rgb` shows; None for all of it."""
+
+    depth_source: str = ""
+    """Where the ground truth is from; empty if the store does not say."""
+
 
 class EvalPipeline:
     """The targets of a store in the order of its split, each once.
@@ -196,17 +208,24 @@ class EvalPipeline:
         store: FrameStore,
         *,
         image_shape: tuple[int, int],
+        crop: CropBorders = (),
         num_threads: int = 4,
         prefetch: int = 8,
     ):
         """Args:
         store: the frames.
         image_shape: (height, width) of `EvalExample.rgb`.
+        crop: what is cut off the picture, but not off the depth, before resizing; see
+            `tfds_builders.pictures.crop_box`.
         num_threads: threads that prepare examples ahead; 0 for none.
         prefetch: how many are prepared ahead, at most.
+
+        Raises:
+            DataError: the store's pictures can not be cropped or sized so.
         """
         self._store = store
-        self._image_shape = image_shape
+        self._framing = Framing(image_shape, tuple(crop))
+        check_framing(store, self._framing)
         self._read_options = grain.ReadOptions(
             num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0
         )
@@ -216,14 +235,15 @@ class EvalPipeline:
 
     def __getitem__(self, index: int) -> EvalExample:
         frame = self._store[int(self._store.targets[index])]
-        image = frame.image()
-        intrinsics = resize_intrinsics(frame.intrinsics, image.shape[:2], self._image_shape)
+        picture = frame_picture(self._store, frame, self._framing)
         return EvalExample(
-            rgb=to_float(resize_image(image, self._image_shape)),
+            rgb=to_float(picture.image),
             depth=frame.depth(),
-            intrinsics=intrinsics.astype(np.float32),
+            intrinsics=picture.intrinsics.astype(np.float32),
             name=frame.name,
             index=int(index),
+            box=picture.box if self._framing.crop else None,
+            depth_source=frame.depth_source,
         )
 
     def __iter__(self) -> Iterator[EvalExample]:
