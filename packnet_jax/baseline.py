@@ -17,7 +17,8 @@ MAX_EXAMPLES = 500
 def median_inv_depth(
     sets: Sequence[Iterable[EvalExample]], image_shape: tuple[int, int]
 ) -> Float[np.ndarray, "h w"]:
-    """Inverse of the per-pixel median depth of (up to 500) training frames, of each set in turn.
+    """Inverse of the per-pixel median depth of (up to 500) training frames, of each set in turn,
+    cropped as they are.
 
     Raises:
         DataError: no frame has depth.
@@ -25,7 +26,8 @@ def median_inv_depth(
     depths = []
     for example in tqdm(_in_turn(sets), desc="median depth map", unit="frame", leave=False):
         if example.depth is not None and example.depth.any():
-            depths.append(resize_depth(example.depth, image_shape))
+            depth = example.depth if example.box is None else example.box.cut(example.depth)
+            depths.append(resize_depth(depth, image_shape))
         if len(depths) == MAX_EXAMPLES:
             break
     if not depths:

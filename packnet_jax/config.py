@@ -17,7 +17,10 @@ from ml_collections import ConfigDict
 from packnet_jax.errors import ConfigError
 
 SHAPE_MULTIPLE = 32  # the encoders halve an image five times
-DEPTH_TYPES = {"kitti_raw": ("velodyne", ""), "synthetic_drive": ("dense", "lidar", "")}
+DEPTH_TYPES = {
+    "kitti_raw": ("velodyne", "groundtruth", ""),
+    "synthetic_drive": ("dense", "lidar", ""),
+}
 
 DatasetName = Literal["kitti_raw", "synthetic_drive"]
 MonitoredMode = Literal["depth", "depth_pp", "depth_gt", "depth_pp_gt"]
@@ -118,7 +121,8 @@ class SourceConfig:
     split: str = "eigen_zhou"
     """A known name or the path of a split file."""
     depth_type: str = "velodyne"
-    """Ground truth: 'velodyne' (kitti_raw), 'dense' or 'lidar' (synthetic_drive), '' for none."""
+    """Ground truth: 'velodyne' or 'groundtruth' (the improved one; kitti_raw), 'dense' or 'lidar'
+    (synthetic_drive), '' for none."""
     repeat: int = within(1, 1)
     """How often an epoch of training goes through the split."""
     synthetic: SyntheticConfig = SyntheticConfig()
@@ -146,6 +150,11 @@ class DataConfig(SourceConfig):
     """Sets that are evaluated after the first, each on its own; the first chooses checkpoints."""
     image_shape: tuple[int, int] = (192, 640)
     """Height and width that the networks see."""
+    crop_train_borders: tuple[int | float, ...] = ()
+    """What is cut off the pictures before resizing: () for nothing, (y, height, x, width), or
+    (y, x); see `tfds_builders.pictures.crop_box`. An integer is pixels, a float a fraction."""
+    crop_eval_borders: tuple[int | float, ...] = ()
+    """The same for evaluation, where the ground truth stays whole."""
     jittering: tuple[float, ...] = (0.2, 0.2, 0.2, 0.05)
     """Brightness, contrast, saturation, hue; () switches jitter off."""
     back_context: int = within(1, 0)
@@ -154,6 +163,9 @@ class DataConfig(SourceConfig):
     shuffle: bool = True
     cache_resized: bool = False
     """Keep resized images in memory: for sets small enough, such as KITTI_tiny."""
+    store_resized: bool = False
+    """Build sets whose pictures are cropped and resized to `image_shape` already: for long runs,
+    where decoding full pictures would hold up the accelerator (kitti_raw)."""
     num_threads: int = within(4, 1)
     prefetch: int = within(8, 1)
 
@@ -316,6 +328,10 @@ def _coerce(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
         expected = str(hint)
     elif hint is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
+    elif hint == int | float:  # the two mean different things
+        if type(value) in (int, float) and math.isfinite(value):
+            return value
+        expected = "a finite number"
     elif hint is not float and type(value) is hint:
         return value
     else:
@@ -339,6 +355,22 @@ def _violations(c: Config) -> list[str]:
         (
             len(data.jittering) in (0, 4) and all(v >= 0 for v in data.jittering),
             f"data.jittering: given {data.jittering}, expected () or four values >= 0",
+        ),
+        (
+            _is_crop(data.crop_train_borders) and _is_crop(data.crop_eval_borders),
+            f"data.crop_train_borders, data.crop_eval_borders: given {data.crop_train_borders} and "
+            f"{data.crop_eval_borders}, expected (), (y, height, x, width) with integer height and "
+            "width, or (y, x) with integers",
+        ),
+        (
+            data.crop_train_borders == data.crop_eval_borders or not evaluation.median_baseline,
+            "data.crop_train_borders, data.crop_eval_borders, eval.median_baseline: the training "
+            "set's median depth map can not stand in for pictures that are cropped differently; "
+            "crop alike or set eval.median_baseline=False",
+        ),
+        (
+            data.name == "kitti_raw" or not data.store_resized,
+            f"data.store_resized: given True, but {data.name} has no resized variant; set False",
         ),
         (
             data.back_context + data.forward_context >= 1,
@@ -414,3 +446,8 @@ def _split_rule(name: str, split: str, at: str) -> tuple[bool, str]:
         name != "synthetic_drive" or split in ("train", "test"),
         f"{at}: given {split!r}, but the splits of synthetic_drive are 'train' and 'test'",
     )
+
+
+def _is_crop(borders: tuple[int | float, ...]) -> bool:
+    whole = borders[1::2] if len(borders) == 4 else borders
+    return len(borders) in (0, 2, 4) and all(type(value) is int for value in whole)

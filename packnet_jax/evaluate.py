@@ -1,6 +1,7 @@
 """Depth evaluation: seven metrics in four modes, per image and mean, with the protocol named."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
+from absl import logging
 from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
@@ -24,6 +26,7 @@ from packnet_jax.image import flip_lr
 from packnet_jax.metrics.depth import METRIC_NAMES, DepthMetrics, depth_metrics
 from packnet_jax.sfm import Variables, infer_inv_depth
 from packnet_jax.visualize import stack_picture, write_atomically, write_image
+from tfds_builders.pictures import Box
 
 MODES = ("depth", "depth_pp", "depth_gt", "depth_pp_gt")
 """As predicted; fused with the mirror image's; each scaled by the ratio of medians or not."""
@@ -128,6 +131,8 @@ def evaluate(
     last = max(len(examples) - 1, 0)
     shown = set(np.linspace(0, last, config.num_pictures).astype(int).tolist())
     for example, raw, fused in _predictions(depth_net, own, examples, config.batch_size, mesh):
+        if not rows:
+            _warn_if_misplaced(example, raw.shape[:2], config.scale_output)
         rows.append(_row(example, raw, fused, config))
         if pictures_folder is not None and len(rows) - 1 in shown:
             name = example.name.replace("/", "_")
@@ -193,7 +198,8 @@ def summarize(rows: list[dict[str, Any]], *, dataset: str, step: int, config: Ev
         for mode in MODES
     }
     protocol = {
-        "ground_truth": "depth as stored in the data set",
+        "ground_truth": _listed(row["ground_truth"] for row in counted),
+        "input": _listed(row["input"] for row in counted),
         "crop": config.crop or "none",
         "min_depth": config.min_depth,
         "max_depth": config.max_depth,
@@ -205,6 +211,39 @@ def summarize(rows: list[dict[str, Any]], *, dataset: str, step: int, config: Ev
         "skipped": len(rows) - len(counted),
     }
     return Report(dataset, step, protocol, means, rows)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The only name, or every name with its number of images."""
+    counts = Counter(names)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{name}: {count} images" for name, count in counts.most_common())
+
+
+def _warn_if_misplaced(
+    example: EvalExample, shape: tuple[int, int], scale_output: Literal["resize", "top-center"]
+) -> None:
+    """Says so where `scale_output` takes a prediction for another part of the picture."""
+    if example.depth is None:
+        return
+    height, width = example.depth.shape
+    shown = example.box or Box(0, 0, width, height)
+    taken = Box(0, 0, width, height)
+    if scale_output == "top-center":
+        left = (width - shape[1]) // 2
+        taken = Box(left, height - shape[0], left + shape[1], height)
+    if shown != taken:
+        logging.warning(
+            "eval.scale_output=%r takes predictions for %s of a picture of %dx%d, but they show "
+            "%s: metrics compare different places (as the original's do). For crops at the bottom "
+            "centre use 'top-center' with data.image_shape of the crop's size; else do not crop.",
+            scale_output,
+            taken,
+            height,
+            width,
+            shown,
+        )
 
 
 def _predictions(
@@ -240,6 +279,11 @@ def _row(
     config: EvalConfig,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"index": int(example.index), "name": example.name, "valid_pixels": 0}
+    row["ground_truth"] = example.depth_source or "depth as stored in the data set"
+    row["input"] = "whole picture"
+    if example.box is not None:
+        height, width = example.box.shape
+        row["input"] = f"{height}x{width} from row {example.box.top}, column {example.box.left}"
     if example.depth is None:
         return row | dict.fromkeys(MODES)
     found = _metrics_in_all_modes(

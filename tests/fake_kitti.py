@@ -53,6 +53,36 @@ def make_kitti(root: Path, drives: dict[int, int], targets: list[tuple[int, int]
     return root
 
 
+def replace_depth_by_scan(root: Path, drive: int, number: int) -> np.ndarray:
+    """Swaps a frame's velodyne map for a scan that gives it again; returns the map.
+
+    The scanner is where camera 2 is, so a point seen at pixel (u, v) of depth z is known at once.
+    """
+    path = root / f"{frame_name(drive, number)}.png"
+    folder = path.parents[2]
+    (folder / "proj_depth" / "velodyne" / "image_02" / f"{number:010d}.npz").unlink()
+    depth = sparse_depth(1000 * drive + 10 * number)
+    rows, columns = np.nonzero(depth)
+    z = depth[rows, columns]
+    right = (columns + 1 - CENTRE[0]) / FOCAL * z
+    down = (rows + 1 - CENTRE[1]) / FOCAL * z
+    points = np.stack([z, -right, -down, np.ones_like(z)], axis=1).astype("<f4")
+    scan = folder / "velodyne_points" / "data" / f"{number:010d}.bin"
+    scan.parent.mkdir(parents=True, exist_ok=True)
+    scan.write_bytes(points.tobytes())
+    return depth
+
+
+def write_groundtruth(root: Path, drive: int, number: int) -> np.ndarray:
+    """Writes improved ground truth for a frame, and returns its depth."""
+    path = root / f"{frame_name(drive, number)}.png"
+    depth = (sparse_depth(7 * number) * 256).astype(np.uint16)
+    file = path.parents[2] / "proj_depth" / "groundtruth" / "image_02" / path.name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(depth).save(file)
+    return depth.astype(np.float32) / np.float32(256)
+
+
 def _write_calibration(date: Path) -> None:
     def row(matrix) -> str:
         return " ".join(f"{value:.6e}" for value in np.ravel(matrix))

@@ -24,17 +24,29 @@ def pose(step: float) -> np.ndarray:
     return matrix
 
 
-def record(name: str, seed: int, *, image: bytes | None = None, has_depth: bool = True) -> bytes:
+def record(
+    name: str,
+    seed: int,
+    *,
+    image: bytes | None = None,
+    has_depth: bool = True,
+    depth: np.ndarray | None = None,
+    depth_source: str = "",
+    intrinsics: np.ndarray = K,
+) -> bytes:
     """One frame as an array record holds it."""
+    if depth is None and has_depth:
+        depth = sparse_depth(seed, SHAPE)
     stereo_T_camera = np.eye(4)
     stereo_T_camera[0, 3] = -0.5
     features = {
         "name": name.encode(),
         "image": png(seed, SHAPE) if image is None else image,
-        "intrinsics": K.tobytes(),
+        "intrinsics": intrinsics.tobytes(),
         "world_T_camera": pose(seed).tobytes(),
         "stereo_T_camera": stereo_T_camera.tobytes(),
-        "depth": encode_depth(sparse_depth(seed, SHAPE) if has_depth else None),
+        "depth": encode_depth(depth),
+        "depth_source": depth_source.encode(),
     }
     example = tf_example_pb2.Example()
     for key, value in features.items():

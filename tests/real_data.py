@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 VARIABLE = "PACKNET_JAX_TEST_DATA"
+REFERENCE_VARIABLE = "PACKNET_JAX_TEST_REFERENCE"
 
 
 def kitti_tiny() -> Path:
@@ -15,17 +16,33 @@ def kitti_tiny() -> Path:
     return _existing("kitti_tiny/KITTI_tiny", "KITTI_tiny")
 
 
+def kitti_mini() -> Path:
+    """The folder of kitti_mini (a drive with raw scans); skips the test where it is missing."""
+    return _existing("kitti_mini", "kitti_mini")
+
+
+def splits() -> Path:
+    """The folder of published lists of KITTI frames; skips the test where it is missing."""
+    return _existing("splits", "published splits")
+
+
 def end_to_end(name: str) -> Any:
-    """A JSON result of the original on KITTI_tiny; skips the test where it is missing."""
-    return json.loads(
-        _existing(f"../reference/end_to_end/{name}", "results of the original").read_text()
-    )
+    """A JSON result of the original on real frames; skips the test where it is missing.
+
+    They are in the folder that `PACKNET_JAX_TEST_REFERENCE` names, else in `reference` beside the
+    real frames.
+    """
+    if REFERENCE_VARIABLE in os.environ:
+        found = _existing(f"end_to_end/{name}", "results of the original", REFERENCE_VARIABLE)
+    else:
+        found = _existing(f"../reference/end_to_end/{name}", "results of the original")
+    return json.loads(found.read_text())
 
 
-def _existing(path: str, what: str) -> Path:
-    root = os.environ.get(VARIABLE)
+def _existing(path: str, what: str, variable: str = VARIABLE) -> Path:
+    root = os.environ.get(variable)
     if not root:
-        pytest.skip(f"{VARIABLE} is not set: {what} can not be had without real frames")
+        pytest.skip(f"{variable} is not set: {what} can not be had without real frames")
     found = Path(root) / path
     if not found.exists():
         pytest.skip(f"{found} is missing: no {what}")

@@ -47,7 +47,7 @@ def test_a_misspelt_field_fails_where_it_is_written():
         ("data.image_shape", (96.0, 320), r"image_shape\[0\]: given 96.0 \(float\), expected int"),
         ("data.name", "nuscenes", "one of 'kitti_raw', 'synthetic_drive'"),
         ("data.root", "", "--config.data.root=DIR"),
-        ("data.depth_type", "dense", "kitti_raw has 'velodyne', ''"),
+        ("data.depth_type", "dense", "kitti_raw has 'velodyne', 'groundtruth', ''"),
         ("data.jittering", (0.2, 0.2), "four values"),
         ("data.strides", (), "at least one stride"),
         ("data.shuffle", 1, "expected bool"),
@@ -198,4 +198,43 @@ def test_reports_of_one_split_are_told_apart_by_depth_type_or_refused():
     assert names == ("synthetic_drive-test", "synthetic_drive-test-lidar")
     raw.data.more_eval *= 2
     with pytest.raises(ConfigError, match=r"more_eval: .*test-lidar, synthetic_drive-test-lidar"):
+        config_lib.resolve(raw)
+
+
+@pytest.mark.parametrize("borders", [(), (-352, 0, 0.5, 1216), (5, -7), (0.5, 100, 0, 0)])
+def test_crops_keep_the_types_of_their_numbers(borders):
+    raw = config_lib.default()
+    raw.data.root = "somewhere"
+    raw.data.crop_train_borders = raw.data.crop_eval_borders = borders
+    through_json = json.loads(json.dumps(config_lib.to_json_dict(config_lib.resolve(raw))))
+    for config in (config_lib.resolve(raw), config_lib.resolve(through_json)):
+        assert config.data.crop_eval_borders == borders
+        kinds = [type(value) for value in config.data.crop_train_borders]
+        assert kinds == [type(value) for value in borders]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"data.crop_train_borders": (1, 2, 3)}, "crop_train_borders.*height"),
+        ({"data.crop_eval_borders": (100, 0.5)}, "crop_eval_borders.*height"),
+        ({"data.crop_eval_borders": (0, 352.0, 0, 1216)}, "integer height"),
+        ({"data.crop_eval_borders": (0, "352", 0, 1216)}, r"\[1\].*expected a finite number"),
+        ({"data.crop_eval_borders": (5, 5), "eval.median_baseline": True}, "median_baseline"),
+        ({"data.depth_type": "lidar"}, "'groundtruth'"),
+    ],
+)
+def test_what_a_crop_or_depth_can_not_be_is_said(fields, message):
+    raw = config_lib.default()
+    raw.data.root = "somewhere"
+    raw.update_from_flattened_dict(fields)
+    with pytest.raises(ConfigError, match=message):
+        config_lib.resolve(raw)
+
+
+def test_only_kitti_has_a_resized_variant():
+    raw = config_lib.default()
+    raw.data.name, raw.data.depth_type, raw.data.store_resized = "synthetic_drive", "dense", True
+    raw.data.split, raw.data.eval_split = "train", "test"
+    with pytest.raises(ConfigError, match="store_resized"):
         config_lib.resolve(raw)

@@ -16,8 +16,9 @@ from packnet_jax.config import EvalConfig, ModelConfig, NetworkConfig
 from packnet_jax.data.pipeline import EvalExample
 from packnet_jax.errors import DataError
 from packnet_jax.evaluate import MODES, evaluate, evaluate_constant, predict_pair
-from packnet_jax.metrics.depth import METRIC_NAMES
+from packnet_jax.metrics.depth import METRIC_NAMES, fit_to_ground_truth
 from packnet_jax.sfm import Networks
+from tfds_builders.pictures import crop_box
 
 CONFIG = EvalConfig(crop="", batch_size=3, num_pictures=2)
 SHAPE = (32, 64)
@@ -192,3 +193,67 @@ def test_all_modes_equal_the_original(name, network, parity):
 
 def variables_of_depth(variables):
     return {name: {"depth_net": collection["depth_net"]} for name, collection in variables.items()}
+
+
+def cropped_example(index, borders=(-32, 0, 0.5, 64), full_shape=(40, 71)):
+    """A picture whose bottom centre the network sees, while all of it has ground truth."""
+    rng = np.random.default_rng(index)
+    full = rng.uniform(0.05, 1, (*full_shape, 3)).astype(np.float32)
+    box = crop_box(borders, full_shape)
+    K = np.eye(3, dtype=np.float32)
+    return EvalExample(box.cut(full), 1 / full[..., 0], K, f"cropped{index}", index, box, "made")
+
+
+def test_a_cropped_prediction_is_placed_back_where_it_was_cut_out(caplog):
+    shown = [cropped_example(i) for i in range(3)]
+    for e in shown:  # no truth outside, where nothing is predicted
+        outside = np.ones_like(e.depth, bool)
+        e.box.cut(outside)[:] = False
+        e.depth[outside] = 0
+    config = dataclasses.replace(CONFIG, scale_output="top-center")
+    report = report_of(shown, config=config)
+    assert report.metrics["depth"]["abs_rel"] < 1e-6
+    assert report.per_image[0]["valid_pixels"] == 32 * 64
+    assert report.protocol["input"] == "32x64 from row 8, column 3"
+    assert "different places" not in caplog.text
+
+
+def test_what_the_crop_cut_off_counts_as_the_nearest_depth():
+    examples = [cropped_example(i, full_shape=(64, 66)) for i in range(2)]
+    config = dataclasses.replace(CONFIG, scale_output="top-center", min_depth=1.0)
+    report = report_of(examples, config=config)
+    depth, box = examples[0].depth, examples[0].box
+    predicted = np.asarray(fit_to_ground_truth(box.cut(depth), depth.shape, "top-center"))
+    predicted = np.clip(predicted, 1, 80)
+    valid = (depth > 1) & (depth < 80)
+    expected = np.mean(np.abs(depth - predicted)[valid] / depth[valid])
+    assert report.per_image[0]["depth"]["abs_rel"] == pytest.approx(expected, rel=1e-5)
+    assert expected > 0.1
+
+
+@pytest.mark.parametrize(
+    ("crop", "scale_output"),
+    [((-32, 0, 0.5, 64), "resize"), ((0, 32, 0.5, 64), "top-center"), ((), "top-center")],
+)
+def test_a_prediction_that_is_taken_for_another_place_is_said(caplog, crop, scale_output):
+    examples = [cropped_example(0, crop or (-32, 0, 0.5, 64))]
+    if not crop:
+        examples = [examples[0]._replace(box=None)]
+    report = report_of(examples, config=dataclasses.replace(CONFIG, scale_output=scale_output))
+    assert "different places" in caplog.text
+    assert report.metrics["depth_gt"]["abs_rel"] > 0.1
+
+
+def test_the_protocol_names_the_ground_truth_that_was_used():
+    named = [example(i)._replace(depth_source=s) for i, s in enumerate(("scan", "scan", "map"))]
+    unused = example(3, has_depth=False)._replace(depth_source="nothing")
+    assert report_of(named[:2]).protocol["ground_truth"] == "scan"
+    mixed = report_of([*named, unused]).protocol["ground_truth"]
+    assert mixed == "scan: 2 images; map: 1 images"
+    assert "as stored" in report_of([example(0)]).protocol["ground_truth"]
+
+
+def test_the_median_map_is_of_the_part_that_is_shown():
+    examples = [cropped_example(i) for i in range(3)]
+    expected = np.median([e.box.cut(e.depth) for e in examples], axis=0)
+    np.testing.assert_allclose(1 / median_inv_depth([examples], SHAPE), expected, rtol=1e-6)

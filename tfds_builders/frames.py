@@ -7,6 +7,7 @@ once. Which frames are targets, and which are neighbours in time, is said by the
 
 import io
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -51,6 +52,9 @@ class Frame(NamedTuple):
     depth: np.ndarray | None = None
     """Depth [h, w] in metres along z, 0 where there is none; None if not measured."""
 
+    depth_source: str = ""
+    """Where the depth is from, for the protocol of an evaluation: 'dense (rendered)'."""
+
     stereo_T_camera: np.ndarray | None = None
     """Transform [4, 4] from this camera to the other eye, metres; None if there is none."""
 
@@ -80,9 +84,10 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       Those that were not stored, or were yielded as `Missing`, are dropped. A frame whose depth
       is missing may be yielded as `Missing` and as `Frame`: it then serves as context only.
 
-    Two more have defaults: `stereo_pairs()` gives the name of the other eye's frame, by name,
-    and `extra_features` adds features (such as `semantics`). Every feature must be stored as
-    bytes: an Image, a Text, or a Tensor with `encoding=tfds.features.Encoding.BYTES`.
+    Three more have defaults: `stereo_pairs()` gives the name of the other eye's frame, by name,
+    `extra_features` adds features (such as `semantics`), and `extra_metadata` adds metadata. Every
+    feature must be stored as bytes: an Image, a Text, or a Tensor with
+    `encoding=tfds.features.Encoding.BYTES`.
 
     The metadata of a built set:
 
@@ -92,10 +97,14 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     - `stereo`: per record the record of the other eye's frame, or -1;
     - `has_pose`: whether every frame's pose is known (else poses are stored as the identity);
     - `has_depth`: whether every target has depth;
-    - `missing`: list of {name, reason}.
+    - `depth_sources`: number of targets by the source of their depth;
+    - `missing`: list of {name, reason};
+    - `stored_shape`, `stored_crop`: only if pictures were cropped and resized before storing. The
+      feature `full_shape` then holds their height and width before, and intrinsics and depth are
+      those of the full picture.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     # Nothing is downloaded. This also spares TFDS a look for a file of checksums, which fails
     # where the package importlib_resources, which it needs but does not declare, is absent.
     url_infos = None
@@ -115,6 +124,11 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     @property
     def extra_features(self) -> dict[str, tfds.features.FeatureConnector]:
         """Features beside the common ones."""
+        return {}
+
+    @property
+    def extra_metadata(self) -> Mapping[str, Any]:
+        """Metadata beside the common ones."""
         return {}
 
     def build(self) -> None:
@@ -137,6 +151,7 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                     "world_T_camera": tfds.features.Tensor(shape=(4, 4), **bytes_tensor),
                     "stereo_T_camera": tfds.features.Tensor(shape=(4, 4), **bytes_tensor),
                     "depth": tfds.features.Text(),  # bytes of `encode_depth`
+                    "depth_source": tfds.features.Text(),
                     **self.extra_features,
                 }
             ),
@@ -161,7 +176,7 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if not metadata["targets"]:
             raise DataError(_nothing_left(self.name, ledger.missing))
         assert isinstance(self.info.metadata, tfds.core.MetadataDict)
-        self.info.metadata.update(metadata)
+        self.info.metadata.update({**metadata, **self.extra_metadata})
 
 
 class _Ledger:
@@ -173,6 +188,7 @@ class _Ledger:
         self._streams: list[dict[str, Any]] = []
         self._has_pose = True
         self._has_depth: list[bool] = []
+        self._depth_sources: list[str] = []
 
     def add(self, frame: Frame) -> int:
         """Gives the frame its record."""
@@ -192,6 +208,7 @@ class _Ledger:
         self._records[frame.name] = record
         self._has_pose &= frame.world_T_camera is not None
         self._has_depth.append(frame.depth is not None)
+        self._depth_sources.append(frame.depth_source)
         return record
 
     def metadata(self, targets: Sequence[str], stereo: Mapping[str, str]) -> dict[str, Any]:
@@ -203,6 +220,9 @@ class _Ledger:
             "stereo": [self._records.get(stereo.get(name, ""), -1) for name in self._records],
             "has_pose": self._has_pose,
             "has_depth": all(self._has_depth[record] for record in records),
+            "depth_sources": Counter(
+                self._depth_sources[record] for record in records if self._has_depth[record]
+            ),
             "missing": [missing._asdict() for missing in self.missing],
         }
 
@@ -218,6 +238,7 @@ def _example(frame: Frame) -> dict[str, Any]:
         "world_T_camera": np.asarray(pose, np.float64),
         "stereo_T_camera": np.asarray(stereo, np.float64),
         "depth": encode_depth(frame.depth),
+        "depth_source": frame.depth_source,
         **(frame.extra or {}),
     }
 

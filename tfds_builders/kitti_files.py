@@ -1,4 +1,4 @@
-"""Reading KITTI raw's own files: calibration, inertial measurements, projected depth."""
+"""Reading KITTI raw's own files: calibration and inertial measurements."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +22,9 @@ class Camera(NamedTuple):
     stereo_T_camera: np.ndarray
     """To the other colour camera, [4, 4], metres."""
 
+    image_T_velodyne: np.ndarray | None
+    """Homogeneous pixels from points of a laser scan, [3, 4]; None without that calibration."""
+
 
 class Inertial(NamedTuple):
     """What turns a drive's OXTS packets into poses."""
@@ -43,9 +46,14 @@ def read_camera(date: Path, camera: str) -> Camera:
     for eye in (camera, OTHER_CAMERA[camera]):
         projection = rows[f"P_rect_{eye[-2:]}"].reshape(3, 4)
         shifts[eye] = np.linalg.solve(projection[:, :3], projection[:, 3])
+    image_T_rectified = rows[f"P_rect_{camera[-2:]}"].reshape(3, 4)
+    image_T_velodyne = None
+    if (date / "calib_velo_to_cam.txt").is_file():
+        image_T_velodyne = image_T_rectified @ _rectified_T_velodyne(date)
     return Camera(
-        intrinsics=rows[f"P_rect_{camera[-2:]}"].reshape(3, 4)[:, :3],
+        intrinsics=image_T_rectified[:, :3],
         stereo_T_camera=_transform(np.eye(3), shifts[OTHER_CAMERA[camera]] - shifts[camera]),
+        image_T_velodyne=image_T_velodyne,
     )
 
 
@@ -61,12 +69,9 @@ def read_inertial(date: Path, oxts: Path, digits: int) -> Inertial | None:
     calibrations = [date / f"calib_{name}.txt" for name in ("velo_to_cam", "imu_to_velo")]
     if not all(path.is_file() for path in (first, *calibrations)):
         return None
-    camera = _read_rows(date / "calib_cam_to_cam.txt")
-    velodyne, imu = map(_read_rows, calibrations)
-    rectified_T_camera = _transform(camera["R_rect_00"], np.zeros(3))
-    camera_T_velodyne = _transform(velodyne["R"], velodyne["T"])
+    imu = _read_rows(date / "calib_imu_to_velo.txt")
     velodyne_T_imu = _transform(imu["R"], imu["T"])
-    return Inertial(rectified_T_camera @ camera_T_velodyne @ velodyne_T_imu, _read_packet(first))
+    return Inertial(_rectified_T_velodyne(date) @ velodyne_T_imu, _read_packet(first))
 
 
 def read_pose(inertial: Inertial, packet_file: Path) -> np.ndarray | None:
@@ -85,19 +90,11 @@ def read_pose(inertial: Inertial, packet_file: Path) -> np.ndarray | None:
     return pose.astype(np.float32).astype(np.float64)
 
 
-def read_depth(path: Path, depth_type: str) -> np.ndarray:
-    """Projected depth [h, w] of an npz file.
-
-    Raises:
-        ValueError: if the file is absent or can not be read; the message says why.
-    """
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    try:
-        with np.load(path) as arrays:
-            return np.squeeze(arrays[f"{depth_type}_depth"]).astype(np.float32)
-    except Exception as error:  # zip, zlib and numpy each raise their own
-        raise ValueError(f"the depth file {path} can not be read: {error}") from error
+def _rectified_T_velodyne(date: Path) -> np.ndarray:
+    """Rectified camera 0 from the laser scanner, [4, 4]."""
+    rotation = _read_rows(date / "calib_cam_to_cam.txt")["R_rect_00"]
+    velodyne = _read_rows(date / "calib_velo_to_cam.txt")
+    return _transform(rotation, np.zeros(3)) @ _transform(velodyne["R"], velodyne["T"])
 
 
 def _read_rows(path: Path) -> Mapping[str, np.ndarray]:

@@ -2,26 +2,22 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Self
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
+import numpy as np
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from packnet_jax.errors import DataError
 from tfds_builders.frames import Frame, FramesBuilder, Missing
-from tfds_builders.kitti_files import (
-    OTHER_CAMERA,
-    Camera,
-    Inertial,
-    read_camera,
-    read_depth,
-    read_inertial,
-    read_pose,
-)
-
-DEPTH_TYPES = ("", "velodyne")
+from tfds_builders.kitti_depth import DEPTH_TYPES, MeasuredDepth, read_depth
+from tfds_builders.kitti_files import Camera, Inertial, read_camera, read_inertial, read_pose
+from tfds_builders.kitti_splits import FrameId, find_split, parse_line, split_name
+from tfds_builders.pictures import CropBorders, crop_box, decode_image, resize_image
 
 
 @dataclasses.dataclass
@@ -33,41 +29,17 @@ class KittiRawConfig(tfds.core.BuilderConfig):
     reach: int = 0
     depth_type: str = ""
     with_stereo: bool = False
-
-
-class FrameId(NamedTuple):
-    """One picture of KITTI raw: 'date/drive/camera/data/digits.png'."""
-
-    stream: str
-    """'date/drive/camera/data'."""
-
-    digits: str
-    suffix: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.stream}/{self.digits}"
-
-    @property
-    def number(self) -> int:
-        return int(self.digits)
-
-    def beside(self, offset: int) -> "FrameId":
-        """The frame that many steps later in the same stream."""
-        return self._replace(digits=f"{self.number + offset:0{len(self.digits)}d}")
-
-    def other_eye(self) -> "FrameId":
-        """The frame of the other colour camera at the same time."""
-        date, drive, camera, data = self.stream.split("/")
-        return self._replace(stream=f"{date}/{drive}/{OTHER_CAMERA[camera]}/{data}")
+    stored_shape: tuple[int, int] | None = None
+    """Height and width that pictures are stored at; None for the files as they are."""
+    stored_crop: CropBorders = ()
+    """What is cut off before."""
 
 
 class KittiRaw(FramesBuilder):
-    """The frames around the lines of a split file of KITTI raw.
+    """The frames around the lines of a split file of KITTI raw; see `kitti_splits.parse_line`.
 
-    A line holds one or two picture paths below the root, such as
-    `2011_09_26/2011_09_26_drive_0023_sync/image_02/data/0000000001.png`. The first is the target.
-    The second is ignored: the other eye's frame follows from the first.
+    With `stored_shape`, pictures are cropped and resized as the reader would, and stored as PNG.
+    Intrinsics, depth and the feature `full_shape` (int64 [2]) remain those of the full picture.
 
     Source: packnet-sfm `datasets/kitti_dataset.py: KITTIDataset`.
     """
@@ -82,16 +54,22 @@ class KittiRaw(FramesBuilder):
         reach: int = 0,
         depth_type: str = "",
         with_stereo: bool = False,
+        stored_shape: tuple[int, int] | None = None,
+        stored_crop: CropBorders = (),
     ) -> Self:
         """The builder for one split file; see `FramesBuilder.from_options`.
 
         Args:
-            split: path of the file, or a name ('eigen_zhou' or 'eigen_zhou.txt') that is looked
-                for in the root and in its folders `data_splits` and `splits`.
-            depth_type: 'velodyne' for the projected laser scans in `proj_depth/velodyne`.
+            split: path of the file, or a name such as 'eigen_zhou'; see `kitti_splits.find_split`.
+            depth_type: 'velodyne', 'groundtruth' or '' for none; see `kitti_depth.read_depth`.
+            stored_shape: height and width to store pictures at; None for the files as they are.
+            stored_crop: what to cut off before (only with `stored_shape`); see
+                `pictures.crop_box`.
         """
         if depth_type not in DEPTH_TYPES:
             raise DataError(f"Depth type {depth_type!r} is unknown; KITTI raw has {DEPTH_TYPES}.")
+        if stored_crop and stored_shape is None:
+            raise DataError("`stored_crop` is for pictures that are stored at a `stored_shape`.")
         path = find_split(root, split)
         options = {
             "root": str(Path(root).expanduser().resolve()),
@@ -99,9 +77,11 @@ class KittiRaw(FramesBuilder):
             "reach": reach,
             "depth_type": depth_type,
             "with_stereo": with_stereo,
+            "stored_shape": stored_shape,
+            "stored_crop": tuple(stored_crop),
         }
         fingerprint = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:10]
-        config = KittiRawConfig(name=f"{path.stem}-{fingerprint}", **options)
+        config = KittiRawConfig(name=f"{split_name(path)}-{fingerprint}", **options)
         return cls(config=config, data_dir=data_dir)
 
     @property
@@ -110,35 +90,59 @@ class KittiRaw(FramesBuilder):
         assert isinstance(self.builder_config, KittiRawConfig)
         return self.builder_config
 
+    @property
+    def extra_features(self) -> dict[str, tfds.features.FeatureConnector]:
+        """The full size of pictures that are stored resized."""
+        if self.config.stored_shape is None:
+            return {}
+        bytes_encoding = tfds.features.Encoding.BYTES
+        return {
+            "full_shape": tfds.features.Tensor(shape=(2,), dtype=np.int64, encoding=bytes_encoding)
+        }
+
+    @property
+    def extra_metadata(self) -> Mapping[str, Any]:
+        """What was done to pictures that are stored resized."""
+        if self.config.stored_shape is None:
+            return {}
+        return {
+            "stored_shape": list(self.config.stored_shape),
+            "stored_crop": list(self.config.stored_crop),
+        }
+
     def targets(self) -> Sequence[str]:
-        """The first column of the split."""
-        return [_parse_line(line).name for line in self.config.lines]
+        """The targets of the split's lines."""
+        return [parse_line(line).name for line in self.config.lines]
 
     def stereo_pairs(self) -> Mapping[str, str]:
         """The other eye's frame of every target, where stereo is asked for."""
         if not self.config.with_stereo:
             return {}
-        targets = map(_parse_line, self.config.lines)
+        targets = map(parse_line, self.config.lines)
         return {target.name: target.other_eye().name for target in targets}
 
     def read_frames(self) -> Iterator[Frame | Missing]:
         """Targets, the frames within reach of them, and the other eye's, by stream and number."""
-        targets = {_parse_line(line) for line in self.config.lines}
-        needed = set(targets)  # listed if missing; a drive may end within reach of a target
+        targets = {target.name: target for target in map(parse_line, self.config.lines)}
+        needed = dict(targets)  # listed if missing; a drive may end within reach of a target
         if self.config.with_stereo:
-            needed |= {target.other_eye() for target in targets}
+            needed = {t.other_eye().name: t.other_eye() for t in targets.values()} | needed
         reach = range(-self.config.reach, self.config.reach + 1)
-        nearby = {t.beside(step) for t in targets for step in reach if t.number + step >= 0}
+        nearby = (
+            t.beside(step) for t in targets.values() for step in reach if t.number + step >= 0
+        )
+        root = Path(self.config.root)
         reader = None
-        for frame in sorted(needed | nearby):
-            path = Path(self.config.root, f"{frame.name}{frame.suffix}")
-            if not path.is_file():
-                if frame in needed:
-                    yield Missing(frame.name, f"there is no file {path}")
+        for frame in sorted(({frame.name: frame for frame in nearby} | needed).values()):
+            path = frame.picture_path(root)
+            if path is None:
+                if frame.name in needed:
+                    file = root / f"{frame.name}{frame.suffix}"
+                    yield Missing(frame.name, f"there is no file {file}")
                 continue
             if reader is None or reader.stream != frame.stream:
                 reader = _StreamReader.open(self.config, frame)
-            yield from reader.read(frame, path, with_depth=frame in targets)
+            yield from reader.read(frame, path, with_depth=frame.name in targets)
 
 
 class _StreamReader(NamedTuple):
@@ -146,69 +150,63 @@ class _StreamReader(NamedTuple):
 
     config: KittiRawConfig
     stream: str
+    drive: Path
+    camera_name: str
     camera: Camera
     inertial: Inertial | None
 
     @classmethod
     def open(cls, config: KittiRawConfig, frame: FrameId) -> Self:
-        date_name, drive, camera, _ = frame.stream.split("/")
+        date_name, drive_name, camera, _ = frame.stream.split("/")
         date = Path(config.root, date_name)
-        oxts = date / drive / "oxts" / "data"
-        inertial = read_inertial(date, oxts, len(frame.digits))
-        return cls(config, frame.stream, read_camera(date, camera), inertial)
+        drive = date / drive_name
+        inertial = read_inertial(date, drive / "oxts" / "data", len(frame.digits))
+        return cls(config, frame.stream, drive, camera, read_camera(date, camera), inertial)
 
     def read(self, frame: FrameId, path: Path, *, with_depth: bool) -> Iterator[Frame | Missing]:
         """The frame, after a note if its depth is missing: it may still serve as context."""
-        drive = path.parents[2]
-        depth, depth_type = None, self.config.depth_type
-        if with_depth and depth_type:
-            camera = path.parents[1].name
-            depth_path = drive / "proj_depth" / depth_type / camera / f"{frame.digits}.npz"
+        data = path.read_bytes()
+        try:
+            image, full_shape = self._picture(data)
+        except (OSError, SyntaxError, ValueError) as error:
+            yield Missing(frame.name, f"the picture can not be decoded: {error}")
+            return
+        measured = MeasuredDepth(None, "")
+        if with_depth and self.config.depth_type:
             try:
-                depth = read_depth(depth_path, depth_type)
+                measured = read_depth(
+                    self.drive,
+                    self.camera_name,
+                    frame.digits,
+                    self.config.depth_type,
+                    image_T_velodyne=self.camera.image_T_velodyne,
+                    shape=full_shape,
+                )
             except ValueError as error:
                 yield Missing(frame.name, str(error))
         pose = None
         if self.inertial is not None:
-            pose = read_pose(self.inertial, drive / "oxts" / "data" / f"{frame.digits}.txt")
+            pose = read_pose(self.inertial, self.drive / "oxts" / "data" / f"{frame.digits}.txt")
+        is_resized = self.config.stored_shape is not None
         yield Frame(
             name=frame.name,
             stream=frame.stream,
             number=frame.number,
-            image=path.read_bytes(),
+            image=image,
             intrinsics=self.camera.intrinsics,
             world_T_camera=pose,
-            depth=depth,
+            depth=measured.depth,
+            depth_source=measured.source,
             stereo_T_camera=self.camera.stereo_T_camera,
+            extra={"full_shape": np.array(full_shape, np.int64)} if is_resized else None,
         )
 
-
-def find_split(root: str, split: str) -> Path:
-    """The split file of that name beside the data, or at that path.
-
-    Raises:
-        DataError: if there is none; the message lists the places looked at.
-    """
-    names = [split] if split.endswith(".txt") else [f"{split}.txt", f"{split}_files.txt"]
-    folder = Path(root).expanduser()
-    folders = [folder, folder / "data_splits", folder / "splits"]
-    places = [folder / name for folder in folders for name in names]
-    places.append(Path(split).expanduser())
-    for place in places:
-        if split and place.is_file():
-            return place
-    looked = ", ".join(str(place) for place in places)
-    raise DataError(
-        f"There is no split {split!r}: looked for {looked}. Set `data.split` to a file with one "
-        "picture path per line, and `data.root` to the folder those paths start from."
-    )
-
-
-def _parse_line(line: str) -> FrameId:
-    path = PurePosixPath(line.split()[0])
-    if len(path.parts) != 5 or path.parts[2] not in OTHER_CAMERA or not path.stem.isdigit():
-        raise DataError(
-            f"The split line {line!r} does not start with a path like "
-            "'2011_09_26/2011_09_26_drive_0023_sync/image_02/data/0000000001.png'."
-        )
-    return FrameId(str(path.parent), path.stem, path.suffix)
+    def _picture(self, data: bytes) -> tuple[bytes | np.ndarray, tuple[int, int]]:
+        """What is stored of a picture, and its full height and width."""
+        with Image.open(io.BytesIO(data)) as picture:
+            full_shape = picture.height, picture.width
+            if self.config.stored_shape is None:
+                return data, full_shape
+            picture.load()  # says what is wrong with a damaged one
+        part = crop_box(self.config.stored_crop, full_shape).cut(decode_image(data))
+        return resize_image(part, self.config.stored_shape), full_shape

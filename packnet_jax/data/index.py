@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
 from packnet_jax.data.store import FrameStore
 from packnet_jax.errors import DataError
@@ -69,6 +70,15 @@ def make_index(
             f"before and {forward_context} after it at strides {tuple(strides)}"
             f"{' and the other eye' if with_stereo else ''}. Ask for less context, or give a "
             "split whose drives are longer."
+        )
+    wanted = len(store.targets) * (len(strides) if len(offsets) else 1)
+    if len(rows) < wanted:
+        logging.warning(
+            "%s: %d of %d samples are left out, since their context%s is not all there",
+            store.name,
+            wanted - len(rows),
+            wanted,
+            " or other eye" if with_stereo else "",
         )
     targets, contexts, stereos = zip(*rows, strict=True)
     return SampleIndex(

@@ -10,6 +10,7 @@ import jax
 from packnet_jax.config import Config, DataConfig, SourceConfig
 from packnet_jax.data.pipeline import EvalPipeline, TrainPipeline
 from packnet_jax.data.store import FrameStore, open_store
+from tfds_builders.pictures import CropBorders
 
 
 class EvalSet(NamedTuple):
@@ -43,6 +44,7 @@ def open_data_sets(config: Config) -> DataSets:
     train = TrainPipeline(
         *stores,
         image_shape=data.image_shape,
+        crop=data.crop_train_borders,
         batch_size=config.train.batch_size,
         back_context=data.back_context,
         forward_context=data.forward_context,
@@ -58,7 +60,7 @@ def open_data_sets(config: Config) -> DataSets:
     )
     return DataSets(
         train=train,
-        train_examples=tuple(_examples(data, store) for store in stores),
+        train_examples=tuple(_examples(data, store, data.crop_train_borders) for store in stores),
         train_name=_train_name(data.train_sources),
         evaluations=open_evaluations(config),
         num_context=data.back_context + data.forward_context,
@@ -72,9 +74,10 @@ def open_evaluations(config: Config) -> tuple[EvalSet, ...]:
         DataError: files or a split are missing.
     """
     data = config.data
+    stores = [_open(data, source, for_training=False) for source in data.eval_sources]
     return tuple(
-        EvalSet(_examples(data, _open(data, source, for_training=False)), name)
-        for source, name in zip(data.eval_sources, data.eval_names, strict=True)
+        EvalSet(_examples(data, store, data.crop_eval_borders), name)
+        for store, name in zip(stores, data.eval_names, strict=True)
     )
 
 
@@ -88,6 +91,8 @@ def open_kitti_raw(
     forward_context: int = 0,
     strides: Sequence[int] = (1,),
     with_stereo: bool = False,
+    stored_shape: tuple[int, int] | None = None,
+    stored_crop: CropBorders = (),
 ) -> FrameStore:
     """The frames of a KITTI raw split, and as many neighbours as the context reaches.
 
@@ -95,11 +100,14 @@ def open_kitti_raw(
         root: folder of the raw data.
         tfds_dir: where built sets are kept.
         split: name or path of the list of target frames.
-        depth_type: which depth to store; '' for none.
+        depth_type: which depth to store: 'velodyne', 'groundtruth', or '' for none.
         back_context: frames before the target that samples will need.
         forward_context: frames after it.
         strides: steps between these frames.
         with_stereo: whether to store the other eye's frames.
+        stored_shape: height and width to store pictures at, for pipelines of that size alone;
+            None for the files as they are.
+        stored_crop: what to cut off before, with `stored_shape`.
 
     Raises:
         DataError: the split is not found, or nothing can be stored.
@@ -115,6 +123,8 @@ def open_kitti_raw(
             reach=max(back_context, forward_context) * max(strides),
             depth_type=depth_type,
             with_stereo=with_stereo,
+            stored_shape=stored_shape,
+            stored_crop=stored_crop,
         )
     )
 
@@ -163,6 +173,7 @@ def open_synthetic_drive(
 
 
 def _open(data: DataConfig, source: SourceConfig, *, for_training: bool) -> FrameStore:
+    crop = data.crop_train_borders if for_training else data.crop_eval_borders
     if source.name == "kitti_raw":
         return open_kitti_raw(
             root=source.root,
@@ -172,6 +183,8 @@ def _open(data: DataConfig, source: SourceConfig, *, for_training: bool) -> Fram
             back_context=data.back_context if for_training else 0,
             forward_context=data.forward_context if for_training else 0,
             strides=data.strides,
+            stored_shape=data.image_shape if data.store_resized else None,
+            stored_crop=crop if data.store_resized else (),
         )
     streets = source.synthetic
     return open_synthetic_drive(
@@ -185,10 +198,11 @@ def _open(data: DataConfig, source: SourceConfig, *, for_training: bool) -> Fram
     )
 
 
-def _examples(data: DataConfig, store: FrameStore) -> EvalPipeline:
+def _examples(data: DataConfig, store: FrameStore, crop: CropBorders) -> EvalPipeline:
     return EvalPipeline(
         store,
         image_shape=data.image_shape,
+        crop=crop,
         num_threads=data.num_threads,
         prefetch=data.prefetch,
     )

@@ -7,15 +7,15 @@ import grain
 import numpy as np
 
 from packnet_jax.batch import Batch
-from packnet_jax.data.index import make_index
-from packnet_jax.data.jitter import apply_jitter, draw_jitter
 from packnet_jax.data.meter import BatchIterator, SampleMeter
 from packnet_jax.data.mix import Mix
 from packnet_jax.data.order import SampleOrder
-from packnet_jax.data.resized import ResizedFrames, motion
-from packnet_jax.data.store import FrameStore
-from packnet_jax.data.transforms import resize_image, resize_intrinsics, to_float
+from packnet_jax.data.resized import check_framing, frame_picture
+from packnet_jax.data.samples import SampleSet
+from packnet_jax.data.store import FrameStore, Framing
+from packnet_jax.data.transforms import to_float
 from packnet_jax.errors import DataError
+from tfds_builders.pictures import Box, CropBorders
 
 
 class TrainPipeline:
@@ -46,6 +46,7 @@ class TrainPipeline:
         self,
         *stores: FrameStore,
         image_shape: tuple[int, int],
+        crop: CropBorders = (),
         batch_size: int,
         back_context: int = 1,
         forward_context: int = 1,
@@ -65,6 +66,8 @@ class TrainPipeline:
         """Args:
         stores: the frames of each set.
         image_shape: (height, width) of the images in a batch, whatever their own size.
+        crop: what is cut off all pictures and depth maps before resizing; see
+            `tfds_builders.pictures.crop_box`.
         batch_size: of all hosts together; each makes `batch_size / process_count` samples.
         back_context: context frames before the target.
         forward_context: context frames after it.
@@ -98,7 +101,7 @@ class TrainPipeline:
         self._sets = [
             SampleSet(
                 store,
-                image_shape=image_shape,
+                framing=Framing(image_shape, tuple(crop)),
                 back_context=back_context,
                 forward_context=forward_context,
                 strides=strides,
@@ -153,78 +156,6 @@ class TrainPipeline:
             return sample._replace(index=np.array(number, np.int32))
 
 
-class SampleSet:
-    """The training samples of one store."""
-
-    def __init__(
-        self,
-        store: FrameStore,
-        *,
-        image_shape: tuple[int, int],
-        back_context: int,
-        forward_context: int,
-        strides: Sequence[int],
-        jittering: Sequence[float],
-        with_depth: bool,
-        with_pose: bool,
-        with_stereo: bool,
-        cache_resized: bool,
-    ):
-        """Args as in `TrainPipeline`.
-
-        Raises:
-            DataError: if the store lacks what is asked for.
-        """
-        if with_depth and not store.has_depth:
-            raise DataError(f"{store.name} has no depth; set `data.depth_type` or do not use it.")
-        if with_pose and not store.has_pose:
-            raise DataError(f"{store.name} has no camera poses, which the objective asks for.")
-        self._index = make_index(
-            store,
-            back_context=back_context,
-            forward_context=forward_context,
-            strides=strides,
-            with_stereo=with_stereo,
-        )
-        self._frames = ResizedFrames(store, image_shape, is_kept=cache_resized)
-        self._jittering = tuple(jittering)
-        self._with_depth, self._with_pose, self._with_stereo = with_depth, with_pose, with_stereo
-
-    def __len__(self) -> int:
-        return len(self._index.target)
-
-    def sample(self, position: int, rng: np.random.Generator) -> Batch:
-        """One sample as a `Batch` without the batch axis; the jitter is drawn from `rng`."""
-        target = self._frames[int(self._index.target[position])]
-        context = [self._frames[int(record)] for record in self._index.context[position]]
-        images = [target.image, *(frame.image for frame in context)]
-        jittered = images
-        if self._jittering:
-            jitter = draw_jitter(rng, self._jittering)
-            jittered = [apply_jitter(image, jitter) for image in images]
-        no_context = np.zeros((0, *target.image.shape), np.uint8)
-        sample = Batch(
-            rgb=to_float(jittered[0]),
-            rgb_original=to_float(images[0]),
-            rgb_context=to_float(np.stack(jittered[1:]) if context else no_context),
-            rgb_context_original=to_float(np.stack(images[1:]) if context else no_context),
-            intrinsics=target.intrinsics.astype(np.float32),
-            index=np.array(position, np.int32),
-            valid=np.array(True),
-        )
-        if self._with_depth:
-            sample = sample._replace(depth=self._frames.depth(target.record)[..., None])
-        if self._with_pose:
-            sample = sample._replace(context_T_target=motion(target, context))
-        if self._with_stereo:
-            stereo = self._frames[int(self._index.stereo[position])]
-            sample = sample._replace(
-                rgb_stereo=to_float(stereo.image),
-                stereo_T_target=target.stereo_T_camera.astype(np.float32),
-            )
-        return sample
-
-
 class EvalExample(NamedTuple):
     """One image to evaluate, without batch axis."""
 
@@ -243,6 +174,12 @@ class EvalExample(NamedTuple):
     index: int
     """Position in the split."""
 
+    box: Box | None = None
+    """The part of the full picture, and so of `depth`, that `rgb` shows; None for all of it."""
+
+    depth_source: str = ""
+    """Where the ground truth is from; empty if the store does not say."""
+
 
 class EvalPipeline:
     """The targets of a store in the order of its split, each once.
@@ -256,17 +193,24 @@ class EvalPipeline:
         store: FrameStore,
         *,
         image_shape: tuple[int, int],
+        crop: CropBorders = (),
         num_threads: int = 4,
         prefetch: int = 8,
     ):
         """Args:
         store: the frames.
         image_shape: (height, width) of `EvalExample.rgb`.
+        crop: what is cut off the picture, but not off the depth, before resizing; see
+            `tfds_builders.pictures.crop_box`.
         num_threads: threads that prepare examples ahead; 0 for none.
         prefetch: how many are prepared ahead, at most.
+
+        Raises:
+            DataError: the store's pictures can not be cropped or sized so.
         """
         self._store = store
-        self._image_shape = image_shape
+        self._framing = Framing(image_shape, tuple(crop))
+        check_framing(store, self._framing)
         self._read_options = grain.ReadOptions(
             num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0
         )
@@ -276,14 +220,15 @@ class EvalPipeline:
 
     def __getitem__(self, index: int) -> EvalExample:
         frame = self._store[int(self._store.targets[index])]
-        image = frame.image()
-        intrinsics = resize_intrinsics(frame.intrinsics, image.shape[:2], self._image_shape)
+        picture = frame_picture(self._store, frame, self._framing)
         return EvalExample(
-            rgb=to_float(resize_image(image, self._image_shape)),
+            rgb=to_float(picture.image),
             depth=frame.depth(),
-            intrinsics=intrinsics.astype(np.float32),
+            intrinsics=picture.intrinsics.astype(np.float32),
             name=frame.name,
             index=int(index),
+            box=picture.box if self._framing.crop else None,
+            depth_source=frame.depth_source,
         )
 
     def __iter__(self) -> Iterator[EvalExample]:

@@ -5,9 +5,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from packnet_jax.data.store import FrameStore, StoredFrame
-from packnet_jax.data.transforms import resize_depth, resize_image, resize_intrinsics
+from packnet_jax.data.store import FrameStore, Framing, StoredFrame
+from packnet_jax.data.transforms import crop_box, resize_depth, resize_image, resize_intrinsics
 from packnet_jax.errors import DataError
+from tfds_builders.pictures import Box
+
+
+class FramedPicture(NamedTuple):
+    """The part of a picture that is shown, at the size of a batch."""
+
+    image: np.ndarray
+    """uint8 [h, w, 3]."""
+    intrinsics: np.ndarray
+    """float64 [3, 3], in pixels of `image`."""
+    box: Box
+    """The part of the full picture."""
 
 
 class ResizedFrame(NamedTuple):
@@ -21,12 +33,52 @@ class ResizedFrame(NamedTuple):
     stereo_T_camera: np.ndarray
 
 
+def check_framing(store: FrameStore, framing: Framing) -> None:
+    """Refuses what the pictures of a store can not show, by looking at one picture per stream.
+
+    Raises:
+        DataError: the crop leaves a picture, or the pictures are stored at another size.
+    """
+    if store.framing is not None and store.framing != framing:
+        raise DataError(
+            f"{store.name} holds pictures at {store.framing.shape}, cropped by "
+            f"{store.framing.crop}, but {framing.shape}, cropped by {framing.crop}, is asked for; "
+            "set `data.store_resized` to False, or build a set for that shape and crop."
+        )
+    if framing.crop and store.framing is None:
+        for stream in store.streams:
+            crop_box(framing.crop, store[stream["first_record"]].image().shape[:2])
+
+
+def frame_picture(store: FrameStore, frame: StoredFrame, framing: Framing) -> FramedPicture:
+    """Crops a stored picture and then resizes it, unless it is stored so.
+
+    Source: packnet-sfm `datasets/transforms.py`.
+    """
+    image = frame.image()
+    full_shape = image.shape[:2] if store.framing is None else frame.full_shape
+    box = crop_box(framing.crop, full_shape)
+    if store.framing is None:
+        image = resize_image(box.cut(image), framing.shape)
+    intrinsics = box.shift_intrinsics(frame.intrinsics)
+    return FramedPicture(image, resize_intrinsics(intrinsics, box.shape, framing.shape), box)
+
+
 class ResizedFrames:
     """Frames at one size; a frame that is kept equals one made anew, so keeping is invisible."""
 
-    def __init__(self, store: FrameStore, shape: tuple[int, int], *, is_kept: bool):
+    def __init__(self, store: FrameStore, framing: Framing, *, is_kept: bool):
+        """Args:
+        store: the frames.
+        framing: which part of every picture, at which size.
+        is_kept: whether to keep each frame in memory.
+
+        Raises:
+            DataError: the store's pictures can not be framed so.
+        """
+        check_framing(store, framing)
         self._store = store
-        self._shape = shape
+        self._framing = framing
         self._kept: dict[Any, Any] | None = {} if is_kept else None
 
     def __getitem__(self, record: int) -> ResizedFrame:
@@ -44,11 +96,11 @@ class ResizedFrames:
         return self._kept[key]
 
     def _resize(self, record: int, frame: StoredFrame) -> ResizedFrame:
-        image = frame.image()
+        picture = frame_picture(self._store, frame, self._framing)
         return ResizedFrame(
             record=record,
-            image=resize_image(image, self._shape),
-            intrinsics=resize_intrinsics(frame.intrinsics, image.shape[:2], self._shape),
+            image=picture.image,
+            intrinsics=picture.intrinsics,
             world_T_camera=frame.world_T_camera,
             stereo_T_camera=frame.stereo_T_camera,
         )
@@ -57,7 +109,8 @@ class ResizedFrames:
         depth = self._store[record].depth()
         if depth is None:
             raise DataError(f"{self._store[record].name} has no depth in {self._store.name}.")
-        return resize_depth(depth, self._shape)
+        box = crop_box(self._framing.crop, depth.shape)
+        return resize_depth(box.cut(depth), self._framing.shape)
 
 
 def motion(target: ResizedFrame, context: Sequence[ResizedFrame]) -> np.ndarray:

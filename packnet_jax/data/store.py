@@ -10,9 +10,8 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
@@ -21,6 +20,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import decode_depth
 from tfds_builders.frames import SPLIT, FramesBuilder
+from tfds_builders.pictures import CropBorders, decode_image
 
 _Example: Any = tf_example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -39,7 +39,7 @@ class StoredFrame:
 
     name: str
     intrinsics: np.ndarray
-    """Camera matrix K, float64 [3, 3], in pixels of the stored picture."""
+    """Camera matrix K, float64 [3, 3], in pixels of the full picture."""
     world_T_camera: np.ndarray
     """Pose, float64 [4, 4], metres; the identity where the store has no poses."""
     stereo_T_camera: np.ndarray
@@ -53,15 +53,13 @@ class StoredFrame:
         Raises:
             DataError: if it can not be decoded.
         """
-        # The same pixels as Pillow's, in two thirds of the time.
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imdecode(np.frombuffer(self.encoded[feature], np.uint8), flags)
-        if image is None:
-            raise _damaged(self.name, f"feature {feature!r} is not a whole picture")
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        try:
+            return decode_image(self.encoded[feature])
+        except ValueError as error:
+            raise _damaged(self.name, f"feature {feature!r}: {error}") from error
 
     def depth(self, feature: str = "depth") -> np.ndarray | None:
-        """Depth in metres at the picture's size, float32 [h, w], 0 = none; None if not stored.
+        """Depth in metres at the full size, float32 [h, w], 0 = none; None if not stored.
 
         Raises:
             DataError: if it can not be decoded.
@@ -70,6 +68,26 @@ class StoredFrame:
             return decode_depth(self.encoded[feature])
         except ValueError as error:
             raise _damaged(self.name, f"feature {feature!r}: {error}") from error
+
+    @property
+    def depth_source(self) -> str:
+        """Where the depth is from; empty if the builder does not say."""
+        return self.encoded.get("depth_source", b"").decode()
+
+    @property
+    def full_shape(self) -> tuple[int, int]:
+        """Height and width of a resized picture before it was stored."""
+        height, width = np.frombuffer(self.encoded["full_shape"], np.int64)
+        return int(height), int(width)
+
+
+class Framing(NamedTuple):
+    """Which part of every picture is shown, and at which size."""
+
+    shape: tuple[int, int]
+    """Height and width."""
+    crop: CropBorders = ()
+    """What is cut off before resizing; see `tfds_builders.pictures.crop_box`."""
 
 
 class FrameStore:
@@ -91,6 +109,12 @@ class FrameStore:
         self.has_pose: bool = metadata["has_pose"]
         self.has_depth: bool = metadata["has_depth"]
         self.missing: Sequence[Mapping[str, str]] = metadata["missing"]
+        self.depth_sources: Mapping[str, int] = metadata.get("depth_sources", {})
+        self.framing: Framing | None = None
+        """How pictures were cropped and resized before storing; None if they were not."""
+        if "stored_shape" in metadata:
+            height, width = metadata["stored_shape"]
+            self.framing = Framing((height, width), tuple(metadata["stored_crop"]))
         self._source = source
 
     def __len__(self) -> int:
@@ -151,7 +175,12 @@ def open_store(make_builder: Callable[[], FramesBuilder]) -> FrameStore:
     store = FrameStore(source, metadata, name=full_name)
     if store.missing:
         first = "; ".join(f"{item['name']}: {item['reason']}" for item in store.missing[:3])
-        logging.warning("%s lacks %d frames, first: %s", full_name, len(store.missing), first)
+        have = f"{len(store.targets)} targets remain"
+        number = len(store.missing)
+        logging.warning("%s lacks %d frames (%s), first: %s", full_name, number, have, first)
+    if len(store.depth_sources) > 1:
+        mixed = ", ".join(f"{count} {name}" for name, count in store.depth_sources.items())
+        logging.warning("%s mixes sources of depth: %s", full_name, mixed)
     return store
 
 

@@ -1,20 +1,18 @@
-"""Host-side changes of single frames, in numpy and Pillow."""
+"""Host-side changes of single frames, in numpy and OpenCV; pictures: `tfds_builders.pictures`."""
 
+import cv2
 import numpy as np
-from PIL import Image
 
+from tfds_builders.pictures import crop_box, resize_image
 
-def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resizes uint8 [h, w, 3] to `shape` (height, width) with a Lanczos filter.
-
-    Across first, then down, each rounded to uint8. Pillow's own order of the two has changed
-    between its versions, so each is asked for alone.
-
-    Source: packnet-sfm `datasets/augmentations.py: resize_image`.
-    """
-    height, width = shape
-    resized = Image.fromarray(image).resize((width, image.shape[0]), Image.Resampling.LANCZOS)
-    return np.asarray(resized.resize((width, height), Image.Resampling.LANCZOS))
+__all__ = [
+    "crop_box",
+    "resize_depth",
+    "resize_depth_nearest",
+    "resize_image",
+    "resize_intrinsics",
+    "to_float",
+]
 
 
 def resize_intrinsics(
@@ -46,6 +44,21 @@ def resize_depth(depth: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     is_inside = (new_rows < shape[0]) & (new_columns < shape[1])  # rounding may step outside
     resized[new_rows[is_inside], new_columns[is_inside]] = depth[rows, columns][is_inside]
     return resized
+
+
+def resize_depth_nearest(depth: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resizes depth [h, w] to `shape` by taking the nearest pixel to the upper left, valid or not.
+
+    Most points of a sparse map are lost. The original prepares the depth that completion networks
+    take as input this way for its test split, but as `resize_depth` for its validation split.
+
+    Returns:
+        float32 [h', w'].
+
+    Source: packnet-sfm `datasets/augmentations.py: resize_depth`.
+    """
+    height, width = shape
+    return cv2.resize(depth.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 def to_float(image: np.ndarray) -> np.ndarray:

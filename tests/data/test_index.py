@@ -79,3 +79,11 @@ def test_shapes_without_context():
 def test_impossible_options_are_refused(options):
     with pytest.raises(DataError, match="at least"):
         make_index(SEVEN, **options)
+
+
+def test_samples_that_are_left_out_are_counted(caplog):
+    samples(SEVEN, back_context=1, forward_context=1, strides=(1, 2))
+    assert "6 of 14 samples are left out" in caplog.text
+    caplog.clear()
+    samples(store([7], [2, 3]), back_context=1)
+    assert not caplog.text

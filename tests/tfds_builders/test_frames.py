@@ -117,6 +117,7 @@ def test_a_set_is_plain_tfds_in_build_order(tmp_path):
         "stereo": [3, -1, -1, -1, -1],
         "has_pose": False,
         "has_depth": False,
+        "depth_sources": {},
         "missing": [],
     }
 

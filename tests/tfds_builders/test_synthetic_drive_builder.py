@@ -107,6 +107,7 @@ def test_depth_type_chooses_the_depth(tmp_path, depth_type):
     assert frame.extra is not None
     if depth_type:
         np.testing.assert_array_equal(frame.depth, decode_depth(frame.extra["lidar"]))
+        assert frame.depth_source == "lidar (rendered)"
     else:
         assert frame.depth is None
     assert frame.stereo_T_camera is None

@@ -176,6 +176,7 @@ class SyntheticDrive(FramesBuilder):
                     intrinsics=camera.intrinsics,
                     world_T_camera=world_T_camera,
                     depth={"": None, "dense": view.depth, "lidar": lidar}[config.depth_type],
+                    depth_source=f"{config.depth_type} (rendered)" if config.depth_type else "",
                     stereo_T_camera=_stereo_T_camera(eye) if config.with_stereo else None,
                     extra={
                         "semantics": view.semantics[..., None],
