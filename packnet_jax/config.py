@@ -34,6 +34,8 @@ class NetworkConfig:
 
     name: str = ""
     version: str = ""
+    imagenet_weights: str = ""
+    """torchvision's .pth file of the same ResNet; for versions in "pt", such as "18pt", only."""
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,10 @@ def _violations(c: Config) -> list[str]:
     nearest = tuple(max(1, round(v / SHAPE_MULTIPLE)) * SHAPE_MULTIPLE for v in data.image_shape)
     depth_types = DEPTH_TYPES[data.name]
     rules = [
+        *(
+            _imagenet_rule(field, network)
+            for field, network in (("depth_net", c.model.depth_net), ("pose_net", c.model.pose_net))
+        ),
         (
             all(v > 0 and v % SHAPE_MULTIPLE == 0 for v in data.image_shape),
             f"data.image_shape: given {data.image_shape}, but height and width must be positive "
@@ -313,3 +319,20 @@ def _violations(c: Config) -> list[str]:
         ),
     ]
     return [f"config.{message}" for holds, message in rules if not holds]
+
+
+def _imagenet_rule(field: str, network: NetworkConfig) -> tuple[bool, str]:
+    """A version that starts from ImageNet weights says where they are, and no other does."""
+    wanted, plain = network.version.endswith("pt"), network.version.removesuffix("pt")
+    given = network.imagenet_weights
+    if wanted:
+        problem = (
+            f"empty, but version {network.version!r} starts from ImageNet weights; give the path "
+            f"of torchvision's resnet{plain} .pth file, or take version {plain!r}"
+        )
+    else:
+        problem = (
+            f"given {given!r}, but version {network.version!r} does not start from ImageNet "
+            "weights; leave it empty, or take a ResNet whose version ends in 'pt', such as '18pt'"
+        )
+    return wanted == bool(given), f"model.{field}.imagenet_weights: {problem}"
