@@ -35,7 +35,9 @@ def with_imagenet_encoders(variables: Mapping[str, Any], model: ModelConfig) -> 
         try:
             encoder = imagenet_encoder(template, read_torch_file(Path(path).expanduser()))
         except CheckpointError as error:
-            raise CheckpointError(f"config.model.{name}.imagenet_weights={path}: {error}") from error
+            raise CheckpointError(
+                f"config.model.{name}.imagenet_weights={path}: {error}"
+            ) from error
         for collection, networks in started.items():
             networks[name] = {**networks[name], **encoder[collection]}
     return started

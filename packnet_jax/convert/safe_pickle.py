@@ -8,11 +8,12 @@ is a plain container, or immutable, so that it can not alter this program either
 
 import io
 import math
+import mmap
 import pickle
 import pickletools
 import reprlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,22 +24,20 @@ MAX_NESTED_TUPLES = 100
 MAX_AXES = 32
 MAX_ELEMENTS = 2**48
 
-INSTRUCTIONS = frozenset(
-    "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT "
-    "BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 "
-    "BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
-    "EMPTY_DICT SETITEM SETITEMS EMPTY_LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
-    "BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET "
-    "GLOBAL STACK_GLOBAL REDUCE NEWOBJ BUILD BINPERSID".split()
-)
+INSTRUCTIONS = {
+    *("PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE"),
+    *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
+    *("BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+    *("EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_LIST", "APPEND", "APPENDS"),
+    *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+    *("BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET"),
+    *("GLOBAL", "STACK_GLOBAL", "REDUCE", "NEWOBJ", "BUILD", "BINPERSID"),
+}
+"""What torch writes, in any protocol from 2 on."""
 
-
-class ByteStream(Protocol):
-    """A file in memory or mapped into it; reading beyond its end gives what there is."""
-
-    def read(self, n: int, /) -> bytes: ...
-    def readline(self) -> bytes: ...
-    def tell(self) -> int: ...
+Stream = io.BytesIO | mmap.mmap
+"""A file in memory or mapped into it: reading beyond its end gives what there is."""
 
 
 class StorageType(NamedTuple):
@@ -92,7 +91,7 @@ class Unpickled(NamedTuple):
     storages: dict[str, StorageRef]
 
 
-def unpickle(stream: ByteStream) -> Unpickled:
+def unpickle(stream: Stream) -> Unpickled:
     """Reads the pickle at the stream's position and leaves the stream behind it.
 
     Raises:
@@ -138,7 +137,9 @@ class _Unpickler(pickle.Unpickler):
             or type(key) is not str
             or view not in ([], [None])
         ):
-            raise CheckpointError(f"it refers to {reprlib.repr(pid)}, expected a plain storage of numbers")
+            raise CheckpointError(
+                f"it refers to {reprlib.repr(pid)}, expected a plain storage of numbers"
+            )
         if not _is_count(count):
             raise CheckpointError(f"storage {key!r} has an impossible size, {reprlib.repr(count)}")
         storage = StorageRef(key, storage_type.dtype, count)
@@ -147,13 +148,14 @@ class _Unpickler(pickle.Unpickler):
         return storage
 
 
-def _checked_program(stream: ByteStream) -> bytes:
+def _checked_program(stream: Stream) -> bytes:
     """The bytes of the pickle at the stream's position, every instruction checked."""
-    program = io.BytesIO()
-    recorder = _Recorder(stream, program)
+    start = stream.tell()
     stack: list[int | None] = []  # how deeply tuples are nested in each value; None is a mark
     memo: dict[int, int] = {}
-    for number, (instruction, argument, _) in enumerate(pickletools.genops(recorder)):
+    instructions = pickletools.genops(stream)  # pyright: ignore[reportArgumentType]
+    for number, (instruction, given, _) in enumerate(instructions):
+        argument: Any = given
         name = instruction.name
         if name not in INSTRUCTIONS:
             raise CheckpointError(
@@ -175,7 +177,9 @@ def _checked_program(stream: ByteStream) -> bytes:
             if depth > MAX_NESTED_TUPLES:
                 raise ValueError(f"more than {MAX_NESTED_TUPLES} nested tuples")
             stack += [depth] * len(instruction.stack_after)
-    return program.getvalue()
+    size = stream.tell() - start
+    stream.seek(start)
+    return stream.read(size)
 
 
 def _pop(stack: list[int | None], before: list[pickletools.StackObject]) -> list[int]:
@@ -192,23 +196,6 @@ def _pop(stack: list[int | None], before: list[pickletools.StackObject]) -> list
             raise ValueError("a mark where a value was expected")
         popped.append(value)
     return popped
-
-
-class _Recorder:
-    """Passes reading through and keeps what was read."""
-
-    def __init__(self, stream: ByteStream, copy: io.BytesIO):
-        self._stream, self._copy = stream, copy
-
-    def read(self, n: int) -> bytes:
-        data = self._stream.read(n)
-        self._copy.write(data)
-        return data
-
-    def readline(self) -> bytes:
-        data = self._stream.readline()
-        self._copy.write(data)
-        return data
 
 
 def _is_count(value: object) -> bool:
@@ -241,7 +228,9 @@ def _rebuild_tensor_v2(
     storage: Any, offset: Any, shape: Any, strides: Any, _grad: Any, _hooks: Any, metadata: Any = ()
 ) -> TensorRef:
     if metadata:
-        raise CheckpointError(f"a tensor with the properties {reprlib.repr(metadata)}, which are not known")
+        raise CheckpointError(
+            f"a tensor with the properties {reprlib.repr(metadata)}, which are not known"
+        )
     return _rebuild_tensor(storage, offset, shape, strides)
 
 

@@ -20,7 +20,7 @@ Constructors = Mapping[str, Mapping[str, Callable[[], nn.Module]]]
 
 
 def _resnets(network: Callable[..., nn.Module]) -> Mapping[str, Callable[[], nn.Module]]:
-    """Three depths; "18pt" is the network "18", whose encoder a run starts from ImageNet weights."""
+    """Three depths; "18pt" is the network "18", whose encoder starts from ImageNet weights."""
     depths = (18, 34, 50)
     return {f"{d}{suffix}": partial(network, depth=d) for suffix in ("", "pt") for d in depths}
 

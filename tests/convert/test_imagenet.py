@@ -41,7 +41,8 @@ def test_every_variable_of_the_encoder_is_filled(depth, counters):
         params["conv1"]["kernel"], tensors["conv1.weight"].transpose(2, 3, 1, 0)
     )
     np.testing.assert_array_equal(
-        params["layer3_1"]["conv2"]["kernel"], tensors["layer3.1.conv2.weight"].transpose(2, 3, 1, 0)
+        params["layer3_1"]["conv2"]["kernel"],
+        tensors["layer3.1.conv2.weight"].transpose(2, 3, 1, 0),
     )
     np.testing.assert_array_equal(
         encoder["batch_stats"]["encoder"]["layer2_0"]["shortcut"]["bn"]["var"],
@@ -133,9 +134,7 @@ def test_files_start_the_encoders_that_the_configuration_names(tmp_path, state_d
     for tree, start in ((variables, jax.ShapeDtypeStruct), (started, np.ndarray)):
         assert isinstance(tree["params"]["pose_net"]["encoder"]["conv1"]["kernel"], start)
     kernel = started["params"]["pose_net"]["encoder"]["layer1_0"]["conv1"]["kernel"]
-    np.testing.assert_array_equal(
-        kernel, state_dict["layer1.0.conv1.weight"].transpose(2, 3, 1, 0)
-    )
+    np.testing.assert_array_equal(kernel, state_dict["layer1.0.conv1.weight"].transpose(2, 3, 1, 0))
     both = with_imagenet_encoders(variables, model_config(depth_net=path, pose_net=path))
     kernels = [both["params"][name]["encoder"]["conv1"]["kernel"] for name in both["params"]]
     np.testing.assert_array_equal(kernels[0][:, :, :3], 2 * kernels[1][:, :, :3])
@@ -143,7 +142,9 @@ def test_files_start_the_encoders_that_the_configuration_names(tmp_path, state_d
 
 def test_a_file_that_can_not_be_read_is_named_with_its_field(tmp_path):
     path = tmp_path / "absent.pth"
-    with pytest.raises(CheckpointError, match=r"config\.model\.depth_net\.imagenet_weights=.*absent"):
+    with pytest.raises(
+        CheckpointError, match=r"config\.model\.depth_net\.imagenet_weights=.*absent"
+    ):
         with_imagenet_encoders(both_templates(), model_config(depth_net=path))
 
 

@@ -209,9 +209,7 @@ ATTACKS = {
     "torch.serialization.load": Call(Global("torch.serialization", "load"), ("x",)),
     "torch._utils.sys": Global("torch._utils", "sys"),
     "collections.OrderedDict.fromkeys": Call(Global("collections", "OrderedDict.fromkeys"), ("a",)),
-    "numpy.core.multiarray._reconstruct": Call(
-        Global("numpy.core.multiarray", "_reconstruct"), ()
-    ),
+    "numpy.core.multiarray._reconstruct": Call(Global("numpy.core.multiarray", "_reconstruct"), ()),
     "functools.partial": Call(Global("functools", "partial"), (Global("os", "system"), "true")),
     "packnet_jax.convert.safe_pickle.pickle": Global("packnet_jax.convert.safe_pickle", "pickle"),
 }

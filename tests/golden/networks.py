@@ -18,7 +18,6 @@ from packnet_jax.convert.state_dict import from_state_dict
 from packnet_jax.networks import DEPTH_NETS, make_depth_net, make_pose_net
 from packnet_jax.networks.resnet import STAGE_SIZES
 
-
 NAMES = (
     "DepthResNet_18",
     "DepthResNet_34",
@@ -204,9 +203,7 @@ def compare_gradient_norms(
         compared.add(path)
     assert compared == set(gradients)
     scale = np.maximum(expected, 1e-4 * np.max(expected))
-    parity.compare(
-        case.golden_set, "grad.norms", norms, expected, tolerance=tolerance, scale=scale
-    )
+    parity.compare(case.golden_set, "grad.norms", norms, expected, tolerance=tolerance, scale=scale)
 
 
 def compare_running_stats(parity: Parity, case: NetworkCase, stats: Mapping) -> None:

@@ -27,7 +27,8 @@ SMALL_PACKNET = PackNet(widths=(16, 16, 32, 64, 64), num_3d_features=4)
 def fresh(net, *inputs):
     """Variables by path."""
     init = jax.jit(lambda key: net.init(key, *inputs, train=False))
-    flat = traverse_util.flatten_dict(init(jax.random.key(7)), sep="/")
+    key = jax.random.key(7, impl="rbg")  # compiles in a third of the time
+    flat = traverse_util.flatten_dict(init(key), sep="/")
     return {path: np.asarray(value) for path, value in flat.items()}
 
 
@@ -79,22 +80,15 @@ def test_packnet_and_pose_net_are_xavier_uniform_with_zero_biases(net, inputs, n
     variables = fresh(net, *inputs)
     kernels = kernels_of(variables)
     assert len(kernels) == num_kernels
+    for path in kernels:
+        if "conv3d" in path:  # Conv3d(1, 4, 3): one input channel, whatever the image has
+            assert fans(kernels[path]) == (27, 108)
     for path, kernel in kernels.items():
         distribution = xavier_uniform(kernel)
         assert np.abs(kernel).max() <= distribution.support()[1] * (1 + 1e-6), path
         assert p_value(kernel, distribution) > LEAST_P_VALUE, path
         np.testing.assert_array_equal(variables[path.removesuffix("kernel") + "bias"], 0)
     assert_norms_start_as_identity(variables)
-
-
-def test_convolutions_over_channels_count_one_input_channel():
-    """The bound of torch's Conv3d(1, 4, 3): 27 inputs and 108 outputs."""
-    net = PackNet(widths=(16, 16, 32, 64, 64), num_3d_features=4)
-    kernels = {p: k for p, k in kernels_of(fresh(SMALL_PACKNET, RGB)).items() if "conv3d" in p}
-    assert len(kernels) == 10
-    bound = np.sqrt(6 / (27 + 108))
-    largest = max(np.abs(kernel).max() for kernel in kernels.values())
-    assert 0.99 * bound < largest <= bound
 
 
 @pytest.mark.parametrize("depth", [18, 50])
