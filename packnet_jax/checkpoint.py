@@ -134,6 +134,15 @@ class StoredRun(NamedTuple):
     step: int
 
 
+def has_checkpoint(workdir: Path) -> bool:
+    """Whether a run in the workdir has something to resume."""
+    try:
+        _step_folder(workdir)
+    except CheckpointError:
+        return False
+    return True
+
+
 def read_config(checkpoint: Path) -> StoredRun:
     """Finds a checkpoint and reads the configuration in it.
 

@@ -38,6 +38,8 @@ class NetworkConfig:
 
     name: str = ""
     version: str = ""
+    imagenet_weights: str = ""
+    """torchvision's .pth file of the same ResNet; for versions in "pt", such as "18pt", only."""
 
 
 @dataclass(frozen=True)
@@ -347,6 +349,10 @@ def _violations(c: Config) -> list[str]:
     more_train = [(s, f"data.more_train[{i}]") for i, s in enumerate(data.more_train)]
     more_eval = [(s, f"data.more_eval[{i}]") for i, s in enumerate(data.more_eval)]
     rules = [
+        *(
+            _imagenet_rule(field, network)
+            for field, network in (("depth_net", c.model.depth_net), ("pose_net", c.model.pose_net))
+        ),
         (
             all(v > 0 and v % SHAPE_MULTIPLE == 0 for v in data.image_shape),
             f"data.image_shape: given {data.image_shape}, but height and width must be positive "
@@ -451,3 +457,20 @@ def _split_rule(name: str, split: str, at: str) -> tuple[bool, str]:
 def _is_crop(borders: tuple[int | float, ...]) -> bool:
     whole = borders[1::2] if len(borders) == 4 else borders
     return len(borders) in (0, 2, 4) and all(type(value) is int for value in whole)
+
+
+def _imagenet_rule(field: str, network: NetworkConfig) -> tuple[bool, str]:
+    """A version that starts from ImageNet weights says where they are, and no other does."""
+    wanted, plain = network.version.endswith("pt"), network.version.removesuffix("pt")
+    given = network.imagenet_weights
+    if wanted:
+        problem = (
+            f"empty, but version {network.version!r} starts from ImageNet weights; give the path "
+            f"of torchvision's resnet{plain} .pth file, or take version {plain!r}"
+        )
+    else:
+        problem = (
+            f"given {given!r}, but version {network.version!r} does not start from ImageNet "
+            "weights; leave it empty, or take a ResNet whose version ends in 'pt', such as '18pt'"
+        )
+    return wanted == bool(given), f"model.{field}.imagenet_weights: {problem}"

@@ -14,6 +14,7 @@ from packnet_jax import checkpoint, sharding
 from packnet_jax import config as config_lib
 from packnet_jax.baseline import median_inv_depth
 from packnet_jax.config import Config
+from packnet_jax.convert.imagenet import with_imagenet_encoders
 from packnet_jax.data.open import DataSets, open_data_sets, open_evaluations
 from packnet_jax.errors import CheckpointError, ConfigError
 from packnet_jax.evaluate import Report, evaluate_constant, evaluate_sets
@@ -36,6 +37,8 @@ def train_run(config: Config, *, workdir: Path) -> None:
     sharding.check_batch_size(config.train.batch_size, mesh, accumulate=config.train.accumulate)
     networks = Networks.from_config(config.model)
     prepare_workdir(workdir, config)
+    if not checkpoint.has_checkpoint(workdir):
+        check_imagenet_weights(config, networks)
     data = open_data_sets(config)
     print(_overview(config, data, workdir, mesh), flush=True)
     outcome = train(config, networks, data, workdir=workdir, mesh=mesh)
@@ -99,6 +102,18 @@ def score_baseline(
         )
 
 
+def check_imagenet_weights(config: Config, networks: Networks) -> None:
+    """Raises CheckpointError unless each file of ImageNet weights fits its encoder."""
+    model, data = config.model, config.data
+    if not model.depth_net.imagenet_weights and not model.pose_net.imagenet_weights:
+        return
+    num_context = data.back_context + data.forward_context
+    shapes = jax.eval_shape(
+        lambda key: networks.init(key, data.image_shape, num_context), jax.random.key(0)
+    )
+    with_imagenet_encoders(shapes, model)
+
+
 def prepare_workdir(workdir: Path, config: Config | None) -> None:
     """Makes the workdir and, for a training run, writes `config.json` and `versions.json`.
 
@@ -136,7 +151,7 @@ def _compare_with_earlier(path: Path, config: Config) -> None:
     networks = [
         f"config.{k}: {before.get(k)!r} there, {after[k]!r} given"
         for k in changed
-        if k.startswith("model.")
+        if k.startswith("model.") and not k.endswith(".imagenet_weights")
     ]
     if networks:
         raise ConfigError(

@@ -71,11 +71,11 @@ def _batch_norm(source: str, target: str) -> tuple[Rule, ...]:
     )
 
 
-def _resnet_encoder() -> tuple[Rule, ...]:
-    stem, block, ours = r"encoder\.encoder", r"encoder\.encoder\.layer(\d)\.(\d+)", r"layer\1_\2"
+def _resnet_encoder(prefix: str = r"encoder\.encoder\.") -> tuple[Rule, ...]:
+    block, ours = rf"{prefix}layer(\d)\.(\d+)", r"layer\1_\2"
     return (
-        Rule(rf"{stem}\.conv1\.weight", "params/encoder/conv1/kernel", kernel_2d),
-        *_batch_norm(rf"{stem}\.bn1", "encoder/bn1"),
+        Rule(rf"{prefix}conv1\.weight", "params/encoder/conv1/kernel", kernel_2d),
+        *_batch_norm(rf"{prefix}bn1", "encoder/bn1"),
         Rule(rf"{block}\.conv(\d)\.weight", rf"params/encoder/{ours}/conv\3/kernel", kernel_2d),
         *_batch_norm(rf"{block}\.bn(\d)", rf"encoder/{ours}/bn\3"),
         Rule(
@@ -139,10 +139,16 @@ _RESNET_UNUSED = (r".*\.num_batches_tracked", r"encoder\.encoder\.fc\.(weight|bi
 RULES: Mapping[str, RuleTable] = {
     "DepthResNet": RuleTable(_resnet_encoder() + _depth_decoder(), _RESNET_UNUSED),
     "PackNet01": RuleTable(_packnet()),
+    "PackNetSlim01": RuleTable(_packnet()),
     "PoseNet": RuleTable(_pose_net()),
     "PoseResNet": RuleTable(_resnet_encoder() + _pose_decoder(), _RESNET_UNUSED),
 }
 """Rules by network name, the same names as in `packnet_jax.networks`."""
+
+TORCHVISION_RESNET = RuleTable(
+    _resnet_encoder(prefix=""), (r".*\.num_batches_tracked", r"fc\.(weight|bias)")
+)
+"""Rules of torchvision's image classifiers, whose convolutions become an encoder."""
 
 
 def target_of(name: str, table: RuleTable) -> tuple[str, Layout] | None:

@@ -6,6 +6,7 @@ networks map a target and its context images to one motion `context_T_target` pe
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from flax import linen as nn
 
@@ -17,17 +18,39 @@ from packnet_jax.networks.pose_resnet import PoseResNet
 
 Constructors = Mapping[str, Mapping[str, Callable[[], nn.Module]]]
 
+
+def _resnets(network: Callable[..., nn.Module]) -> Mapping[str, Callable[[], nn.Module]]:
+    """Three depths; "18pt" is the network "18", whose encoder starts from ImageNet weights."""
+    depths = (18, 34, 50)
+    return {f"{d}{suffix}": partial(network, depth=d) for suffix in ("", "pt") for d in depths}
+
+
+def _packnets(**parameters: Any) -> Mapping[str, Callable[[], nn.Module]]:
+    return {
+        "1A": partial(PackNet, skip="concat", **parameters),
+        "1B": partial(PackNet, skip="add", **parameters),
+    }
+
+
 DEPTH_NETS: Constructors = {
-    "DepthResNet": {str(depth): partial(DepthResNet, depth=depth) for depth in (18, 34, 50)},
-    "PackNet01": {"1A": partial(PackNet, skip="concat"), "1B": partial(PackNet, skip="add")},
+    "DepthResNet": _resnets(DepthResNet),
+    "PackNet01": _packnets(),
+    "PackNetSlim01": _packnets(widths=(32, 64, 128, 256, 512), num_3d_features=4),
 }
-"""Depth networks: name, then version."""
+"""Depth networks: name, then version.
+
+Differs: the original's PackNetSlim01 1B stops with an error, since it adds 64 features to 32 at one
+level; here the unpacked features always have the width of the skip connection they are added to.
+"""
 
 POSE_NETS: Constructors = {
     "PoseNet": {"": PoseNet},
-    "PoseResNet": {str(depth): partial(PoseResNet, depth=depth) for depth in (18, 50)},
+    "PoseResNet": _resnets(PoseResNet),
 }
-"""Pose networks: name, then version."""
+"""Pose networks: name, then version.
+
+Differs: the original lists PoseResNet 34 and refuses to build it.
+"""
 
 
 def make_depth_net(name: str, version: str) -> nn.Module:
@@ -54,12 +77,6 @@ def _make(kind: str, constructors: Constructors, name: str, version: str) -> nn.
             f"unknown {kind} network {name!r}; expected one of {', '.join(constructors)}"
         )
     versions = constructors[name]
-    if version.removesuffix("pt") in versions and version.endswith("pt"):
-        raise ConfigError(
-            f"{name} version {version!r} asks for ImageNet weights, which can not be loaded yet; "
-            f"use {version.removesuffix('pt')!r}: reading them from a .pth file comes with a later "
-            "version"
-        )
     if version not in versions:
         raise ConfigError(
             f"unknown version {version!r} of {name}; expected one of "

@@ -1,5 +1,6 @@
 import pytest
 
+from packnet_jax.convert.rules import RULES
 from packnet_jax.errors import ConfigError
 from packnet_jax.networks import DEPTH_NETS, POSE_NETS, make_depth_net, make_pose_net
 
@@ -29,6 +30,26 @@ def test_unknown_versions_list_the_known_ones():
 @pytest.mark.parametrize(
     "make, name", [(make_depth_net, "DepthResNet"), (make_pose_net, "PoseResNet")]
 )
-def test_pretrained_versions_say_what_to_do(make, name):
-    with pytest.raises(ConfigError, match="use '18'"):
-        make(name, "18pt")
+@pytest.mark.parametrize("depth", ["18", "34", "50"])
+def test_pretrained_versions_are_the_same_networks(make, name, depth):
+    assert make(name, f"{depth}pt") == make(name, depth)
+    assert make(name, depth).depth == int(depth)
+
+
+@pytest.mark.parametrize(
+    "make, name, version", [(make_depth_net, "PackNet01", "1Apt"), (make_pose_net, "PoseNet", "pt")]
+)
+def test_networks_without_a_residual_encoder_have_no_pretrained_version(make, name, version):
+    with pytest.raises(ConfigError, match=f"unknown version '{version}'"):
+        make(name, version)
+
+
+def test_every_network_has_rules_for_its_weights():
+    assert {*DEPTH_NETS, *POSE_NETS} == set(RULES)
+
+
+def test_slim_is_the_same_network_with_other_widths():
+    slim, full = make_depth_net("PackNetSlim01", "1A"), make_depth_net("PackNet01", "1A")
+    assert type(slim) is type(full)
+    assert slim.widths == (32, 64, 128, 256, 512)
+    assert (slim.num_3d_features, full.num_3d_features) == (4, 8)
