@@ -36,16 +36,35 @@ def edge_aware_variation(
 ) -> Float[Array, ""]:
     """Mean of |dx d*| exp(-|dx I|) plus mean of |dy d*| exp(-|dy I|).
 
-    d* is the inverse depth divided by its mean over the image, |d I| a mean over channels: depth
-    may change where the colour does.
+    Source: Godard et al. 2019, equation 3.
+    """
+    along_x, along_y = edge_aware_gradients(inv_depth, rgb)
+    return jnp.mean(jnp.abs(along_x)) + jnp.mean(jnp.abs(along_y))
 
-    Source: Godard et al. 2019, equation 3; packnet-sfm utils/depth.py: calc_smoothness.
+
+def edge_aware_gradients(
+    inv_depth: Float[Array, "b h w 1"], rgb: Float[Array, "b h w 3"]
+) -> tuple[Float[Array, "b h w-1 1"], Float[Array, "b h-1 w 1"]]:
+    """dx d* exp(-|dx I|) and dy d* exp(-|dy I|): depth may change where the colour does.
+
+    d* is `normalize_by_mean(inv_depth)`, |d I| a mean over channels; differences are those of
+    `gradient_x` and `gradient_y`.
+
+    Source: packnet-sfm utils/depth.py: calc_smoothness.
+    """
+    normalized = normalize_by_mean(inv_depth)
+
+    def weighted(gradient: Callable[[Array], Array]) -> Array:
+        colour_change = jnp.mean(jnp.abs(gradient(rgb)), axis=-1, keepdims=True)
+        return gradient(normalized) * jnp.exp(-colour_change)
+
+    return weighted(gradient_x), weighted(gradient_y)
+
+
+def normalize_by_mean(inv_depth: Float[Array, "b h w 1"]) -> Float[Array, "b h w 1"]:
+    """Each inverse depth map divided by its own mean, which is held above `SMALLEST_MEAN`.
+
+    Source: packnet-sfm utils/depth.py: inv_depths_normalize.
     """
     mean = jnp.mean(inv_depth, axis=(-3, -2), keepdims=True)
-    normalized = inv_depth / jnp.maximum(mean, SMALLEST_MEAN)
-
-    def variation(gradient: Callable[[Array], Array]) -> Array:
-        colour_change = jnp.mean(jnp.abs(gradient(rgb)), axis=-1, keepdims=True)
-        return jnp.mean(jnp.abs(gradient(normalized)) * jnp.exp(-colour_change))
-
-    return variation(gradient_x) + variation(gradient_y)
+    return inv_depth / jnp.maximum(mean, SMALLEST_MEAN)
