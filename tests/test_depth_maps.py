@@ -7,7 +7,6 @@ from golden.arrays import load, nchw, nhwc
 from packnet_jax.depth_maps import depth_to_inv_depth, fuse_flipped, inv_depth_to_depth
 from packnet_jax.image import flip_lr
 
-
 GOLDEN_INVERSION = {
     "inv2depth": lambda golden: inv_depth_to_depth(golden["in.inv"]),
     "depth2inv": lambda golden: depth_to_inv_depth(golden["in.depth"]),
