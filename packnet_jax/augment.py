@@ -276,7 +276,8 @@ def _resample(how: str, weights: np.ndarray, levels: Array) -> Array:
     """The weighted sums that `how` describes, rounded to levels.
 
     Weights are rounded to 22 bits, as Pillow's are: where an image is halved, many sums lie in the
-    middle between two levels. Their upper and lower 11 bits are summed apart, exactly in float32.
+    middle between two levels. Their upper and lower 11 bits are summed apart, exactly in
+    float32 where at most 32 pixels make one.
     """
     fixed = np.trunc(weights * 2**WEIGHT_BITS + np.copysign(0.5, weights))
     upper, lower = np.divmod(fixed, 2 ** (WEIGHT_BITS // 2))

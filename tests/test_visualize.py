@@ -70,6 +70,12 @@ def test_a_depth_npz_without_intrinsics_loads_without_pickle(tmp_path):
         assert file["intrinsics"].shape == (0, 0)
 
 
+def test_a_depth_picture_within_a_metre_is_read(tmp_path):
+    visualize.write_depth(tmp_path / "near.png", np.array([[0.0, 0.25], [0.5, 0.75]]))
+    depth = visualize.read_depth(tmp_path / "near.png")
+    np.testing.assert_array_equal(depth, [[0, 0.25], [0.5, 0.75]])
+
+
 def test_pictures_that_hold_no_depth_are_refused(tmp_path):
     colour, text, nothing = (tmp_path / name for name in ("rgb.png", "notes.txt", "empty.npz"))
     visualize.write_image(colour, np.zeros((2, 3, 3), np.uint8))

@@ -81,6 +81,13 @@ def test_scaling_keeps_the_outer_edges():
     np.testing.assert_allclose(scale_intrinsics(K, 2.0, 4.0), camera(), atol=1e-6)
 
 
+def test_scaling_takes_the_skew_along():
+    """A point seen at a pixel of the image is seen at that pixel's place in the scaled image."""
+    K, points = camera(skew=0.7), jnp.array([0.4, -0.3, 2.0]).reshape(1, 1, 3)
+    expected = (project(points, K) + 0.5) * np.array([0.5, 0.25]) - 0.5
+    np.testing.assert_allclose(project(points, scale_intrinsics(K, 0.5, 0.25)), expected, atol=1e-6)
+
+
 def test_resizing_multiplies_the_first_two_rows():
     K = resize_intrinsics(camera(), (375, 1242), (192, 640))
     expected = camera() * np.array([[640 / 1242], [192 / 375], [1.0]])

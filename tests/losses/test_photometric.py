@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from golden.arrays import load, nchw, nhwc
 
+from packnet_jax.geometry.pinhole import scale_intrinsics
 from packnet_jax.geometry.transforms import pose_vector_to_transform
 from packnet_jax.image import resize_bilinear
 from packnet_jax.losses.photometric import (
@@ -245,6 +246,20 @@ def test_two_contexts_agree_with_each_alone():
     ]
     np.testing.assert_allclose(both.photometric, np.mean([one.photometric for one in alone]), 1e-5)
     np.testing.assert_allclose(both.maps.warped[:, 1], alone[1].maps.warped[:, 0], atol=1e-6)
+
+
+def test_both_rows_of_K_follow_the_width():
+    """At half the height but full width, K stays: as if the images had come in that shape."""
+    rgb, rgb_context = random_images()
+    shape = HEIGHT // 2, WIDTH
+    inv_depths = (jnp.full((2, *shape, 1), 0.2),)
+    motion = STANDING.at[..., :3, 3].set(jnp.array([0.1, 0.3, 0.0]))
+    loss = jitted_loss(num_scales=1)
+    squeezed = loss(rgb, rgb_context, inv_depths, K, motion)
+    small = resize_bilinear(rgb, shape), resize_bilinear(rgb_context, shape)
+    np.testing.assert_allclose(squeezed.total, loss(*small, inv_depths, K, motion).total, rtol=1e-6)
+    exact_K = scale_intrinsics(K, 1.0, 0.5)
+    assert np.abs(loss(*small, inv_depths, exact_K, motion).total - squeezed.total) > 1e-3
 
 
 def test_dropped_scales_receive_no_gradient():
