@@ -2,6 +2,7 @@
 # make test    everything but the long campaigns        make quick   the fast subset
 # make soak    kills, resumes, real-frame accuracy      make lint    ruff and pyright
 # make parity  the tests, and docs/parity.md anew
+# make coverage-table  docs/coverage.md anew: which tests exercise which function
 #
 # PYTHON picks the interpreter (3.11 or newer) that the environment in VENV is made from.
 PYTHON ?= python3
@@ -11,7 +12,7 @@ WORKDIR ?= runs/demo
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test quick soak parity lint format clean
+.PHONY: demo test quick soak parity coverage-table lint format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m packnet_jax.main --config=configs/demo.py --workdir=$(WORKDIR)
@@ -27,6 +28,9 @@ soak: $(VENV)/.installed-dev
 
 parity: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak" --parity=docs/parity.md
+
+coverage-table: $(VENV)/.installed
+	$(BIN)/python -m tests.coverage_table
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

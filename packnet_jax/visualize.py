@@ -83,6 +83,36 @@ def write_depth(
     write_atomically(path, buffer.getvalue())
 
 
+def read_depth(path: Path) -> Float[ndarray, "h w"]:
+    """Reads a depth map in metres, 0 where there is none, as `write_depth` or KITTI stores it.
+
+    Returns:
+        The `depth` of an `.npz` as it is; the levels of a 16-bit `.png` / 256, float64.
+
+    Raises:
+        DataError: the file can not be read, or holds no depth.
+
+    Source: packnet-sfm utils/depth.py: load_depth.
+    Differs: tells 8-bit pictures by their format and not by their largest level, so that a map
+        with nothing beyond a metre can be read.
+    """
+    if path.suffix not in (".npz", ".png"):
+        raise DataError(f"{path}: depth is read from .npz or .png, not {path.suffix!r}")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                return file["depth"]
+        with Image.open(path) as picture:
+            mode, levels = picture.mode, np.asarray(picture, np.float64)
+    except KeyError as error:
+        raise DataError(f"{path}: holds no array 'depth'") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: can not be read as depth: {error}") from error
+    if not mode.startswith("I"):
+        raise DataError(f"{path}: depth is a 16-bit grey picture, but this one is {mode!r}")
+    return levels / PNG_DEPTH_SCALE
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Writes a file that is either whole or not there, whenever the process is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,27 +2,41 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden.arrays import load, nhwc
+from golden.arrays import load, nchw, nhwc
 
 from packnet_jax.depth_maps import depth_to_inv_depth, fuse_flipped, inv_depth_to_depth
 from packnet_jax.image import flip_lr
 
+GOLDEN_INVERSION = {
+    "inv2depth": lambda golden: inv_depth_to_depth(golden["in.inv"]),
+    "depth2inv": lambda golden: depth_to_inv_depth(golden["in.depth"]),
+}
+GOLDEN_FUSION = [f"pp{width}.{method}" for width in (32, 33) for method in ("mean", "max", "min")]
 
-def test_golden_inversion():
+
+@pytest.mark.parametrize("entry", GOLDEN_INVERSION)
+def test_golden_inversion(entry, parity):
     golden = load("depth_utils")
-    depth, inv_depth = golden["in.depth"], golden["in.inv"]
-    np.testing.assert_allclose(inv_depth_to_depth(inv_depth), golden["inv2depth"], rtol=1e-6)
-    np.testing.assert_allclose(depth_to_inv_depth(depth), golden["depth2inv"], rtol=1e-6)
+    expected = golden[entry]
+    parity.compare(
+        "funcs/depth_utils",
+        entry,
+        GOLDEN_INVERSION[entry](golden),
+        expected,
+        tolerance=1e-6,
+        scale=np.abs(expected),
+    )
 
 
-@pytest.mark.parametrize("method", ["mean", "max", "min"])
-@pytest.mark.parametrize("width", [32, 33])
-def test_golden_fusion(width, method):
+@pytest.mark.parametrize("entry", GOLDEN_FUSION)
+def test_golden_fusion(entry, parity):
     golden = load("depth_utils")
-    inv_depth = nhwc(golden[f"in.pp{width}.inv"])
-    from_mirrored = nhwc(golden[f"in.pp{width}.inv_flipped"])
-    fused = fuse_flipped(jnp.asarray(inv_depth), flip_lr(jnp.asarray(from_mirrored)), method)
-    np.testing.assert_allclose(fused, nhwc(golden[f"pp{width}.{method}"]), rtol=1e-6, atol=1e-6)
+    size, method = entry.split(".")
+    inv_depth, from_mirrored = (
+        nhwc(golden[f"in.{size}.{name}"]) for name in ("inv", "inv_flipped")
+    )
+    fused = fuse_flipped(inv_depth, flip_lr(from_mirrored), method)
+    parity.compare("funcs/depth_utils", entry, nchw(fused), golden[entry], tolerance=1e-6)
 
 
 def test_inverting_twice_returns_and_no_depth_stays_no_depth():

@@ -1,8 +1,10 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden.arrays import load, nhwc
+from golden.arrays import load, nchw, nhwc
 
 from packnet_jax.image import (
     flip_lr,
@@ -21,23 +23,28 @@ def shape_of(size):
     return int(height), int(width)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_golden_resizing(size):
-    golden = load("image_ops")
-    image = nhwc(golden["in.x"])
-    bilinear = resize_bilinear(image, shape_of(size))
-    expected = nhwc(golden[f"interp_bilinear_ac_{size}"])
-    np.testing.assert_allclose(bilinear, expected, atol=1e-5)
-    nearest = resize_nearest(image, shape_of(size))
-    np.testing.assert_array_equal(nearest, nhwc(golden[f"interp_nearest_{size}"]))
+EXACT = {
+    "gradient_x": gradient_x,
+    "gradient_y": gradient_y,
+    "flip_lr": flip_lr,
+    **{
+        f"interp_nearest_{size}": functools.partial(resize_nearest, shape=shape_of(size))
+        for size in SIZES
+    },
+}
+BILINEAR = {
+    f"interp_bilinear_ac_{size}": functools.partial(resize_bilinear, shape=shape_of(size))
+    for size in SIZES
+}
+GOLDEN = {**EXACT, **BILINEAR}
 
 
-def test_golden_gradients_and_mirror():
+@pytest.mark.parametrize("entry", GOLDEN)
+def test_golden(entry, parity):
     golden = load("image_ops")
-    image = nhwc(golden["in.x"])
-    np.testing.assert_array_equal(gradient_x(image), nhwc(golden["gradient_x"]))
-    np.testing.assert_array_equal(gradient_y(image), nhwc(golden["gradient_y"]))
-    np.testing.assert_array_equal(flip_lr(image), nhwc(golden["flip_lr"]))
+    actual = GOLDEN[entry](nhwc(golden["in.x"]))
+    tolerance = 0.0 if entry in EXACT else 1e-5
+    parity.compare("funcs/image_ops", entry, nchw(actual), golden[entry], tolerance=tolerance)
 
 
 @pytest.mark.parametrize("batch_shape", [(), (3,), (2, 3)])

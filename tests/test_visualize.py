@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from golden.arrays import load
+from golden.arrays import FOLDER, load
 from PIL import Image
 
 from packnet_jax import visualize
@@ -11,43 +11,89 @@ from packnet_jax.errors import DataError
 GOLDEN = load("depth_utils")
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("default", {}),
-        ("p50", {"percentile": 50}),
-        ("filter", {"ignore_zeros": True}),
-        ("norm", {"normalizer": 0.7}),
-        ("viridis", {"colormap": "viridis"}),
-    ],
-)
-def test_colours_equal_the_original(name, options):
-    inv_depth = GOLDEN["in.viz"][0]
-    before = inv_depth.copy()
-    colours = visualize.colorize_inv_depth(inv_depth, **options)
-    np.testing.assert_allclose(colours, GOLDEN[f"viz.{name}"], atol=1e-6)
-    np.testing.assert_array_equal(inv_depth, before)
+GOLDEN_COLOURS = {
+    "viz.default": {},
+    "viz.p50": {"percentile": 50},
+    "viz.filter": {"ignore_zeros": True},
+    "viz.norm": {"normalizer": 0.7},
+    "viz.viridis": {"colormap": "viridis"},
+}
+GOLDEN_FILES = ["png_pixels", "png_read_back", "npz_depth", "npz_intrinsics"]
 
 
-def test_depth_png_equals_the_original(tmp_path):
-    visualize.write_depth(tmp_path / "depth.png", GOLDEN["in.write_depth"])
-    ours = np.asarray(Image.open(tmp_path / "depth.png"), np.int32)
-    np.testing.assert_array_equal(ours, GOLDEN["png_pixels"])
+@pytest.mark.parametrize("entry", GOLDEN_COLOURS)
+def test_golden_colours(entry, parity):
+    inv_depth = np.asarray(GOLDEN["in.viz"][0])
+    colours = visualize.colorize_inv_depth(inv_depth, **GOLDEN_COLOURS[entry])
+    parity.compare("funcs/depth_utils", entry, colours, GOLDEN[entry], tolerance=1e-6)
 
 
-def test_depth_npz_is_exact_and_loads_without_pickle(tmp_path):
-    depth, K = GOLDEN["npz_depth"], GOLDEN["npz_intrinsics"]
-    visualize.write_depth(tmp_path / "known.npz", depth, K)
-    visualize.write_depth(tmp_path / "unknown.npz", depth)
-    known, unknown = np.load(tmp_path / "known.npz"), np.load(tmp_path / "unknown.npz")
-    np.testing.assert_array_equal(known["depth"], depth)
-    np.testing.assert_array_equal(known["intrinsics"], K)
-    assert unknown["intrinsics"].shape == (0, 0)
+def test_colouring_leaves_its_argument_alone():
+    """The original scales it in place."""
+    inv_depth = np.array(GOLDEN["in.viz"][0])
+    visualize.colorize_inv_depth(inv_depth)
+    np.testing.assert_array_equal(inv_depth, GOLDEN["in.viz"][0])
+    assert np.abs(inv_depth - GOLDEN["viz.input_after_call"][0]).max() > 0.1
+
+
+def test_golden_depth_files(tmp_path, parity):
+    png, npz = tmp_path / "depth.png", tmp_path / "depth.npz"
+    visualize.write_depth(png, np.asarray(GOLDEN["in.write_depth"]))
+    visualize.write_depth(
+        npz, np.asarray(GOLDEN["npz_depth"]), np.asarray(GOLDEN["npz_intrinsics"])
+    )
+    with np.load(npz, allow_pickle=False) as file:
+        assert set(file) == {"depth", "intrinsics"}
+        intrinsics = file["intrinsics"]
+    actual = {
+        "png_pixels": np.asarray(Image.open(png), np.int32),
+        "png_read_back": visualize.read_depth(png),
+        "npz_depth": visualize.read_depth(npz),
+        "npz_intrinsics": intrinsics,
+    }
+    for entry in GOLDEN_FILES:
+        parity.compare("funcs/depth_utils", entry, actual[entry], GOLDEN[entry], tolerance=0)
+
+
+def test_the_original_s_depth_png_holds_the_same_picture(tmp_path):
+    visualize.write_depth(tmp_path / "depth.png", np.asarray(GOLDEN["in.write_depth"]))
+    ours, theirs = tmp_path / "depth.png", FOLDER / "depth_written.png"
+    np.testing.assert_array_equal(Image.open(ours), Image.open(theirs))
+    np.testing.assert_array_equal(visualize.read_depth(theirs), GOLDEN["png_read_back"])
+    header = slice(16, 26)  # width, height, bits per sample, colour type
+    assert ours.read_bytes()[header] == theirs.read_bytes()[header]
+
+
+def test_a_depth_npz_without_intrinsics_loads_without_pickle(tmp_path):
+    visualize.write_depth(tmp_path / "depth.npz", np.asarray(GOLDEN["npz_depth"]))
+    with np.load(tmp_path / "depth.npz", allow_pickle=False) as file:
+        assert file["intrinsics"].shape == (0, 0)
+
+
+def test_a_depth_picture_within_a_metre_is_read(tmp_path):
+    visualize.write_depth(tmp_path / "near.png", np.array([[0.0, 0.25], [0.5, 0.75]]))
+    depth = visualize.read_depth(tmp_path / "near.png")
+    np.testing.assert_array_equal(depth, [[0, 0.25], [0.5, 0.75]])
+
+
+def test_pictures_that_hold_no_depth_are_refused(tmp_path):
+    colour, text, nothing = (tmp_path / name for name in ("rgb.png", "notes.txt", "empty.npz"))
+    visualize.write_image(colour, np.zeros((2, 3, 3), np.uint8))
+    text.write_text("depth")
+    np.savez(nothing, something=np.zeros(3))
+    for path, message in (
+        (colour, "16-bit"),
+        (text, r"\.npz or \.png"),
+        (nothing, "'depth'"),
+        (tmp_path / "missing.png", "missing.png"),
+    ):
+        with pytest.raises(DataError, match=message):
+            visualize.read_depth(path)
 
 
 def test_other_formats_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"\.npz or \.png"):
-        visualize.write_depth(tmp_path / "depth.exr", GOLDEN["npz_depth"])
+        visualize.write_depth(tmp_path / "depth.exr", np.ones((2, 3)))
 
 
 def test_the_picture_has_its_inverse_depth_below_it():

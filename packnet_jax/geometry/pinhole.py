@@ -46,8 +46,8 @@ def resize_intrinsics(
 def flip_intrinsics(K: Float[Array, "*b 3 3"], width: int) -> Float[Array, "*b 3 3"]:
     """K of the mirrored image, cx' = width - cx.
 
-    With pixel centres at integers the exact rule would be width - 1 - cx; released checkpoints
-    were trained with this one.
+    With pixel centres at integers the exact rule would be width - 1 - cx; the reference hands its
+    depth network this one, and none of its networks reads it.
 
     Source: packnet-sfm models/model_utils.py: flip_batch_input.
     """

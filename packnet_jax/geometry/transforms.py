@@ -47,6 +47,17 @@ def invert_transform(a_T_b: Float[Array, "*b 4 4"]) -> Float[Array, "*b 4 4"]:
     return make_transform(rotation, -apply_matrix(rotation, a_T_b[..., :3, 3]))
 
 
+def compose_transforms(
+    a_T_b: Float[Array, "*#b 4 4"], b_T_c: Float[Array, "*#b 4 4"]
+) -> Float[Array, "*b 4 4"]:
+    """a_T_c: first from c to b, then from b to a; leading axes broadcast.
+
+    Source: packnet-sfm geometry/pose.py: Pose.__matmul__.
+    """
+    columns = apply_matrix(a_T_b[..., None, :, :], jnp.swapaxes(b_T_c, -1, -2))
+    return jnp.swapaxes(columns, -1, -2)
+
+
 def transform_points(
     a_T_b: Float[Array, "*#b 4 4"], points: Float[Array, "*#b h w 3"]
 ) -> Float[Array, "*b h w 3"]:

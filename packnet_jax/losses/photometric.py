@@ -108,7 +108,8 @@ def multi_view_photometric_loss(
         rgb: Target image.
         rgb_context: Neighbouring images.
         inv_depth_pyramid: Predictions for the target, finest first, of any sizes.
-        K: Intrinsics of target and contexts at the size of `rgb`.
+        K: Intrinsics of target and contexts at the size of `rgb`; at other scales both of its rows
+            follow the width.
         context_T_target: Motion from the target to each context camera.
         num_scales: How many scales count, from the finest.
         ssim_loss_weight: See `photometric_error`.

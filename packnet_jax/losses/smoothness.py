@@ -36,18 +36,37 @@ def edge_aware_variation(
 ) -> Float[Array, ""]:
     """Mean of |dx d*| exp(-|dx I|) plus mean of |dy d*| exp(-|dy I|).
 
-    d* is the inverse depth divided by its mean over the image, |d I| a mean over channels: depth
-    may change where the colour does.
-
-    Source: Godard et al. 2019, equation 3; packnet-sfm utils/depth.py: calc_smoothness.
+    Source: Godard et al. 2019, equation 3.
     """
-    mean = jnp.maximum(jnp.mean(inv_depth, axis=(-3, -2), keepdims=True), SMALLEST_MEAN)
+    along_x, along_y = edge_aware_gradients(inv_depth, rgb)
+    return jnp.mean(jnp.abs(along_x)) + jnp.mean(jnp.abs(along_y))
 
-    def variation(gradient: Callable[[Array], Array]) -> Array:
+
+def edge_aware_gradients(
+    inv_depth: Float[Array, "b h w 1"], rgb: Float[Array, "b h w 3"]
+) -> tuple[Float[Array, "b h w-1 1"], Float[Array, "b h-1 w 1"]]:
+    """dx d* exp(-|dx I|) and dy d* exp(-|dy I|): depth may change where the colour does.
+
+    d* is the inverse depth divided by `floored_mean`, |d I| a mean over channels; differences are
+    those of `gradient_x` and `gradient_y`.
+
+    Source: packnet-sfm utils/depth.py: calc_smoothness.
+    """
+    mean = floored_mean(inv_depth)
+
+    def weighted(gradient: Callable[[Array], Array]) -> Array:
         colour_change = jnp.mean(jnp.abs(gradient(rgb)), axis=-1, keepdims=True)
-        # Equal neighbours, of which an enlarged map is full, must differ by exactly 0, where |.|
-        # has no slope. Divided first, they differ by rounding wherever a compiler fuses the two.
-        change = jnp.abs(gradient(inv_depth)) / mean
-        return jnp.mean(change * jnp.exp(-colour_change))
+        # Equal neighbours, of which an enlarged map is full, must differ by exactly 0, where the
+        # variation has no slope. If they are divided first, a compiler that fuses the division
+        # into the difference leaves them apart by rounding.
+        return gradient(inv_depth) / mean * jnp.exp(-colour_change)
 
-    return variation(gradient_x) + variation(gradient_y)
+    return weighted(gradient_x), weighted(gradient_y)
+
+
+def floored_mean(inv_depth: Float[Array, "b h w 1"]) -> Float[Array, "b 1 1 1"]:
+    """The mean of each inverse depth map, held above `SMALLEST_MEAN`.
+
+    Source: packnet-sfm utils/depth.py: inv_depths_normalize.
+    """
+    return jnp.maximum(jnp.mean(inv_depth, axis=(-3, -2), keepdims=True), SMALLEST_MEAN)

@@ -2,9 +2,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden.arrays import load, nhwc
+from golden.arrays import load, nchw, nhwc, one_plus
 
 from packnet_jax.geometry.pinhole import (
+    NEAREST_Z,
     back_project,
     crop_intrinsics,
     flip_intrinsics,
@@ -80,6 +81,13 @@ def test_scaling_keeps_the_outer_edges():
     np.testing.assert_allclose(scale_intrinsics(K, 2.0, 4.0), camera(), atol=1e-6)
 
 
+def test_scaling_takes_the_skew_along():
+    """A point seen at a pixel of the image is seen at that pixel's place in the scaled image."""
+    K, points = camera(skew=0.7), jnp.array([0.4, -0.3, 2.0]).reshape(1, 1, 3)
+    expected = (project(points, K) + 0.5) * np.array([0.5, 0.25]) - 0.5
+    np.testing.assert_allclose(project(points, scale_intrinsics(K, 0.5, 0.25)), expected, atol=1e-6)
+
+
 def test_resizing_multiplies_the_first_two_rows():
     K = resize_intrinsics(camera(), (375, 1242), (192, 640))
     expected = camera() * np.array([[640 / 1242], [192 / 375], [1.0]])
@@ -104,37 +112,73 @@ def normalized(pixels_uv):
     return 2 * pixels_uv / np.array([width - 1, height - 1]) - 1
 
 
-def test_golden_intrinsics():
+def homogeneous(pixels):
+    """[h, w, 2] -> [1, 3, h, w] with ones, as the reference keeps its grids."""
+    ones = jnp.ones_like(pixels[..., :1])
+    return nchw(jnp.concatenate([pixels, ones], axis=-1)[None])
+
+
+def camera_T_world(golden):
+    return pose_vector_to_transform(golden["in.vec"])
+
+
+def own_points(golden):
+    return back_project(nhwc(golden["in.depth"]), golden["in.K"])
+
+
+def points_in_camera(golden):
+    return transform_points(camera_T_world(golden), nhwc(golden["in.points"]))
+
+
+def points_in_world(golden):
+    return transform_points(invert_transform(camera_T_world(golden)), own_points(golden))
+
+
+GOLDEN = {
+    "scale_intrinsics_0.5_0.25": lambda golden: scale_intrinsics(golden["in.K"], 0.5, 0.25),
+    "scale_intrinsics_2_2": lambda golden: scale_intrinsics(golden["in.K"], 2.0, 2.0),
+    "scaled_K": lambda golden: scale_intrinsics(golden["in.K"], 0.5, 0.5),
+    "Kinv": lambda golden: invert_intrinsics(golden["in.K"]),
+    "image_grid_3x4": lambda golden: homogeneous(pixel_grid(3, 4)),
+    "image_grid_3x4_normalized": lambda golden: homogeneous(normalized(pixel_grid(3, 4))),
+    "reconstruct_c": lambda golden: nchw(own_points(golden)),
+    "reconstruct_w": lambda golden: nchw(points_in_world(golden)),
+}
+
+PROJECTIONS = {
+    "project_c": lambda golden: nhwc(golden["in.points"]),
+    "project_w": points_in_camera,
+    "project_of_own_reconstruction": own_points,
+}
+"""Points in the camera's frame, by the name of their projection."""
+
+
+@pytest.mark.parametrize("entry", GOLDEN)
+def test_golden(entry, parity):
     golden = load("geometry")
-    K = golden["in.K"]
-    for scaled, expected in (
-        (scale_intrinsics(K, 0.5, 0.25), "scale_intrinsics_0.5_0.25"),
-        (scale_intrinsics(K, 2.0, 2.0), "scale_intrinsics_2_2"),
-        (scale_intrinsics(K, 0.5, 0.5), "scaled_K"),
-        (invert_intrinsics(K), "Kinv"),
-    ):
-        np.testing.assert_allclose(scaled, golden[expected], rtol=2e-6, atol=2e-6)
+    parity.compare(
+        "funcs/geometry",
+        entry,
+        GOLDEN[entry](golden),
+        golden[entry],
+        tolerance=2e-6,
+        scale=one_plus(golden[entry]),
+    )
 
 
-def test_golden_back_projection():
+@pytest.mark.parametrize("entry", PROJECTIONS)
+def test_golden_projection(entry, parity):
+    """fx x + cx z may cancel: errors are relative to the sizes of these terms, over Z."""
     golden = load("geometry")
-    target_T_world = pose_vector_to_transform(golden["in.vec"])
-    points_cam = back_project(nhwc(golden["in.depth"]), golden["in.K"])
-    points_world = transform_points(invert_transform(target_T_world), points_cam)
-    np.testing.assert_allclose(points_cam, nhwc(golden["reconstruct_c"]), rtol=2e-6, atol=2e-6)
-    np.testing.assert_allclose(points_world, nhwc(golden["reconstruct_w"]), rtol=2e-6, atol=4e-6)
-
-
-def test_golden_projection():
-    """Some points lie close to Z = 0, where rounding of Z counts: compared relatively."""
-    golden = load("geometry")
-    K, points = golden["in.K"], nhwc(golden["in.points"])
-    camera_T_world = pose_vector_to_transform(golden["in.vec"])
-    own_points = back_project(nhwc(golden["in.depth"]), K)
-    for points_cam, name in (
-        (points, "project_c"),
-        (transform_points(camera_T_world, points), "project_w"),
-        (own_points, "project_of_own_reconstruction"),
-    ):
-        actual = normalized(project(points_cam, K))
-        np.testing.assert_allclose(actual, golden[name], rtol=1e-5, atol=2e-6, err_msg=name)
+    K, points = golden["in.K"], PROJECTIONS[entry](golden)
+    terms = np.einsum("bij,bhwj->bhwi", np.abs(K), np.abs(points))[..., :2]
+    height, width = points.shape[1:3]
+    in_pixels = terms / np.maximum(points[..., 2:], NEAREST_Z)
+    parity.compare(
+        "funcs/geometry",
+        entry,
+        normalized(project(points, K)),
+        golden[entry],
+        tolerance=2e-6,
+        scale=1 + 2 * in_pixels / np.array([width - 1, height - 1]),
+    )

@@ -2,11 +2,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden.arrays import load, nhwc
+from golden.arrays import load, nchw, nhwc, one_plus
 
 from packnet_jax.geometry.transforms import (
+    apply_matrix,
+    compose_transforms,
     euler_to_matrix,
     invert_transform,
+    make_transform,
     pose_vector_to_transform,
     transform_points,
 )
@@ -61,7 +64,9 @@ def test_transforms_chain(batch_shape):
         a_T_b, b_T_c = random_transform(batch_shape, 1), random_transform(batch_shape, 2)
         points_c = jnp.asarray(np.random.default_rng(3).normal(size=(*batch_shape, 4, 5, 3)))
         stepwise = transform_points(a_T_b, transform_points(b_T_c, points_c))
-        np.testing.assert_allclose(transform_points(a_T_b @ b_T_c, points_c), stepwise, atol=1e-13)
+        a_T_c = compose_transforms(a_T_b, b_T_c)
+        np.testing.assert_allclose(transform_points(a_T_c, points_c), stepwise, atol=1e-13)
+        np.testing.assert_allclose(a_T_c, a_T_b @ b_T_c, atol=1e-13)
 
 
 def test_one_point_map_serves_several_transforms():
@@ -72,16 +77,51 @@ def test_one_point_map_serves_several_transforms():
     np.testing.assert_array_equal(together[:, 1], transform_points(a_T_b[:, 1], points[:, 0]))
 
 
-def test_golden():
+def pose(golden, name="in.vec"):
+    return pose_vector_to_transform(golden[name])
+
+
+GOLDEN = {
+    "euler2mat": lambda golden: euler_to_matrix(golden["in.angles"]),
+    "pose_vec2mat": lambda golden: pose(golden)[:, :3],
+    "pose_mat": pose,
+    "invert_pose": lambda golden: invert_transform(pose(golden)),
+    "invert_pose_numpy": lambda golden: invert_transform(golden["pose_mat"][0]),
+    "Twc": lambda golden: invert_transform(pose(golden)),
+    "compose": lambda golden: compose_transforms(pose(golden), pose(golden, "in.vec2")),
+    "transform_points": lambda golden: nchw(
+        transform_points(pose(golden), nhwc(golden["in.points"]))
+    ),
+}
+
+
+@pytest.mark.parametrize("entry", GOLDEN)
+def test_golden(entry, parity):
     golden = load("geometry")
-    a_T_b, b_T_c = (pose_vector_to_transform(golden[name]) for name in ("in.vec", "in.vec2"))
-    tolerance = {"rtol": 2e-6, "atol": 2e-6}
-    np.testing.assert_allclose(
-        euler_to_matrix(golden["in.angles"]), golden["euler2mat"], **tolerance
+    expected = golden[entry]
+    parity.compare(
+        "funcs/geometry",
+        entry,
+        GOLDEN[entry](golden),
+        expected,
+        tolerance=2e-6,
+        scale=one_plus(expected),
     )
-    np.testing.assert_allclose(a_T_b[:, :3], golden["pose_vec2mat"], **tolerance)
-    np.testing.assert_allclose(a_T_b, golden["pose_mat"], **tolerance)
-    np.testing.assert_allclose(invert_transform(a_T_b), golden["invert_pose"], **tolerance)
-    np.testing.assert_allclose(a_T_b @ b_T_c, golden["compose"], **tolerance)
-    moved = transform_points(a_T_b, nhwc(golden["in.points"]))
-    np.testing.assert_allclose(moved, nhwc(golden["transform_points"]), **tolerance)
+
+
+def test_a_rotation_and_a_translation_make_a_transform():
+    rotation, translation = euler_to_matrix(jnp.array([0.1, 0.2, 0.3])), jnp.array([1.0, 2.0, 3.0])
+    a_T_b = make_transform(rotation, translation)
+    np.testing.assert_array_equal(a_T_b[:3, :3], rotation)
+    np.testing.assert_array_equal(a_T_b[:, 3], [1, 2, 3, 1])
+    np.testing.assert_array_equal(a_T_b[3], [0, 0, 0, 1])
+
+
+@pytest.mark.parametrize("batch_shape", BATCH_SHAPES)
+def test_applying_a_matrix_is_the_product(batch_shape):
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        matrix, vector = rng.normal(size=(*batch_shape, 3, 4)), rng.normal(size=(*batch_shape, 4))
+        expected = np.einsum("...ij,...j->...i", matrix, vector)
+        actual = apply_matrix(jnp.asarray(matrix), jnp.asarray(vector))
+        np.testing.assert_allclose(actual, expected, atol=1e-14)

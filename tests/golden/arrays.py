@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpy.typing import ArrayLike
 
 FOLDER = Path(__file__).parent / "funcs"
 
@@ -21,3 +22,14 @@ def load(name: str) -> Mapping[str, Any]:
 def nhwc(array: Array) -> Array:
     """[b, c, h, w] -> [b, h, w, c]."""
     return jnp.moveaxis(array, 1, -1)
+
+
+def nchw(array: Array) -> Array:
+    """[b, h, w, c] -> [b, c, h, w]."""
+    return jnp.moveaxis(array, -1, 1)
+
+
+def one_plus(expected: ArrayLike) -> np.ndarray:
+    """1 + |expected|, 1 where that is not finite: errors absolute near 0, relative far from it."""
+    sizes = np.abs(np.asarray(expected, np.float64))
+    return 1.0 + np.where(np.isfinite(sizes), sizes, 0.0)

@@ -48,6 +48,7 @@ class Parity:
         tolerance: float,
         scale: ArrayLike = 1.0,
         outliers: float = 0.0,
+        outlier_tolerance: float | None = None,
     ) -> None:
         """Asserts that |actual - expected| <= tolerance * scale everywhere.
 
@@ -58,6 +59,7 @@ class Parity:
             scale: a number (1: absolute; the largest value: relative to it) or an array of the
                 values' shape, for each value on its own.
             outliers: share of values that may be further off; the largest of the rest is recorded.
+            outlier_tolerance: how far off those may be; None: any distance.
         """
         actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
         assert actual.shape == expected.shape, f"{entry}: {actual.shape} != {expected.shape}"
@@ -75,6 +77,10 @@ class Parity:
         assert error <= tolerance, (
             f"{golden_set}, {entry}: off by {error:.3g}, tolerance {tolerance:.3g} (both in units "
             f"of {np.max(np.asarray(scale)):.3g}), at worst {np.abs(actual - expected).max():.3g}"
+        )
+        assert outlier_tolerance is None or errors[-1] <= outlier_tolerance, (
+            f"{golden_set}, {entry}: an outlier is off by {errors[-1]:.3g}, tolerance for outliers "
+            f"{outlier_tolerance:.3g}"
         )
 
 

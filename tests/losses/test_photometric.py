@@ -5,9 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden.arrays import load, nhwc
+from golden.arrays import load, nchw, nhwc
 
+from packnet_jax.geometry.pinhole import scale_intrinsics
 from packnet_jax.geometry.transforms import pose_vector_to_transform
+from packnet_jax.image import resize_bilinear
 from packnet_jax.losses.photometric import (
     multi_view_photometric_loss,
     photometric_error,
@@ -55,64 +57,104 @@ def golden_inputs(golden, pyramid):
     return rgb, rgb_context, inv_depths, golden["in.K"]
 
 
-@pytest.mark.parametrize("configuration", CONFIGURATIONS)
-def test_golden(configuration):
-    golden = load("photometric")
-    meta = json.loads(str(golden["meta.json"]))[configuration]
-    options = golden_options(meta)
-    rgb, rgb_context, inv_depths, K = golden_inputs(golden, meta["set"])
+@functools.cache
+def golden_step(**options):
+    """Compiled once for configurations with the same options."""
 
-    def objective(inv_depths, pose_vectors):
+    def objective(inv_depths, pose_vectors, rgb, rgb_context, K):
+        context_T_target = pose_vector_to_transform(pose_vectors)
         result = multi_view_photometric_loss(
-            rgb, rgb_context, inv_depths, K, pose_vector_to_transform(pose_vectors), **options
+            rgb, rgb_context, inv_depths, K, context_T_target, **options
         )
         return result.total, result
 
-    step = jax.jit(jax.value_and_grad(objective, (0, 1), has_aux=True))
-    (total, result), (of_depths, of_poses) = step(inv_depths, golden["in.pose_vec"])
-    expected = {
-        name.removeprefix(f"{configuration}."): value
-        for name, value in golden.items()
-        if name.startswith(f"{configuration}.")
+    return jax.jit(jax.value_and_grad(objective, (0, 1), has_aux=True))
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_golden(configuration, parity):
+    """The reference's metric `photometric_loss` is the total, smoothness included."""
+    golden = load("photometric")
+    meta = json.loads(str(golden["meta.json"]))[configuration]
+    rgb, rgb_context, inv_depths, K = golden_inputs(golden, meta["set"])
+
+    step = golden_step(**golden_options(meta))
+    (total, result), (of_depths, of_poses) = step(
+        inv_depths, golden["in.pose_vec"], rgb, rgb_context, K
+    )
+    np.testing.assert_allclose(result.photometric + result.smoothness, total, rtol=1e-6)
+    actual = {
+        "loss": total[None],
+        "metric.photometric_loss": total,
+        "metric.smoothness_loss": result.smoothness,
+        "grad_pose_vec": of_poses,
+        **{f"grad_inv_depth{scale}": nchw(gradient) for scale, gradient in enumerate(of_depths)},
     }
-    np.testing.assert_allclose(total, expected["loss"][0], atol=1e-6)
-    smoothness = expected.get("metric.smoothness_loss", 0.0)
-    np.testing.assert_allclose(result.smoothness, smoothness, rtol=1e-5)
-    np.testing.assert_allclose(result.photometric, expected["loss"][0] - smoothness, atol=1e-6)
-    of_poses_expected = expected["grad_pose_vec"]
-    largest = np.abs(of_poses_expected).max()
-    np.testing.assert_allclose(of_poses, of_poses_expected, atol=2e-4 * largest)
-    for scale in range(meta["scales_used"]):
-        assert_equal_up_to_kinks(of_depths[scale], nhwc(expected[f"grad_inv_depth{scale}"]))
+    for key, expected in golden.items():
+        if not key.startswith(f"{configuration}."):
+            continue
+        entry = key.removeprefix(f"{configuration}.")
+        how = how_to_compare(entry, expected)
+        parity.compare("funcs/photometric", key, actual[entry], expected, **how)
 
 
-def assert_equal_up_to_kinks(gradient, expected):
-    """Rounding decides on which side of a kink (min, abs, pixel borders) a few pixels fall.
+def how_to_compare(entry, expected):
+    """Tolerances. Losses are absolute, gradients relative to the largest.
 
-    In the default configuration one such spot puts the reference's float32 on another side than
-    float64, with which this package's float32 agrees within 1e-4 of the largest gradient.
+    Rounding decides on which side of a kink (min, abs, pixel borders) a few pixels fall: 0.5 % of
+    them may be off by up to 5 %. In most configurations these are one 3x3 window, in which the
+    reference's own float32 is 4.4 % from its float64. Elsewhere 1e-5 was asked for; 2e-5 holds, as
+    the sums of SSIM's gradient, added in another order, round differently in 0.9 % of the pixels.
     """
-    errors, largest = np.abs(gradient - expected), np.abs(expected).max()
-    assert errors.max() <= 0.05 * largest
-    assert np.mean(errors > 2e-5 * largest) <= 0.01
+    if entry == "metric.smoothness_loss":
+        return {"tolerance": 1e-6, "scale": expected}
+    if "grad" not in entry:
+        return {"tolerance": 1e-6}
+    largest = np.abs(expected).max() or 1.0  # all 0 where nothing is read
+    if entry == "grad_pose_vec":
+        return {"tolerance": 2e-4, "scale": largest}
+    return {"tolerance": 2e-5, "scale": largest, "outliers": 0.005, "outlier_tolerance": 0.05}
 
 
-def test_golden_maps():
+GOLDEN_MAPS = [
+    f"pieces.{piece}.context{n}.scale{scale}"
+    for piece in ("warped", "photo_map")
+    for n in range(2)
+    for scale in range(4)
+]
+GOLDEN_IMAGES = [f"pieces.image_scale{scale}" for scale in range(4)]
+
+
+@pytest.mark.parametrize("scale", range(4))
+def test_golden_maps(scale, parity):
     golden = load("photometric")
     rgb, rgb_context, inv_depths, K = golden_inputs(golden, "ms")
     context_T_target = pose_vector_to_transform(golden["in.pose_vec"])
+    shape = inv_depths[scale].shape[1:3]
+    entry = f"pieces.image_scale{scale}"
+    image = resize_bilinear(rgb, shape)
+    parity.compare("funcs/photometric", entry, nchw(image), golden[entry], tolerance=1e-6)
     loss = jitted_loss(num_scales=1, automask_loss=False)
-    for scale, inv_depth in enumerate(inv_depths):
-        result = loss(rgb, rgb_context, [inv_depth], K, context_T_target)
-        warped, errors = (
-            np.stack([nhwc(golden[f"pieces.{piece}.context{n}.scale{scale}"]) for n in range(2)], 1)
-            for piece in ("warped", "photo_map")
+    for n in range(2):
+        result = loss(
+            rgb, rgb_context[:, [n]], inv_depths[scale : scale + 1], K, context_T_target[:, [n]]
         )
-        np.testing.assert_allclose(result.maps.warped, warped, atol=1e-4)
-        np.testing.assert_allclose(result.maps.error, errors.min(1), atol=1e-4)
-        target = nhwc(golden[f"pieces.image_scale{scale}"])[:, None]
-        per_context = photometric_error(jnp.asarray(warped), target)
-        np.testing.assert_allclose(per_context, errors, atol=1e-4)
+        maps = {"warped": result.maps.warped[:, 0], "photo_map": result.maps.error}
+        for piece, actual in maps.items():
+            entry = f"pieces.{piece}.context{n}.scale{scale}"
+            parity.compare("funcs/photometric", entry, nchw(actual), golden[entry], tolerance=1e-4)
+
+
+def test_golden_photometric_error(parity):
+    """From the reference's own warped images."""
+    golden = load("photometric")
+    target = nhwc(golden["pieces.image_scale0"])[:, None]
+    warped = jnp.stack([nhwc(golden[f"pieces.warped.context{n}.scale0"]) for n in range(2)], 1)
+    errors = photometric_error(warped, target)
+    for n in range(2):
+        entry = f"pieces.photo_map.context{n}.scale0"
+        actual = nchw(errors[:, n])
+        parity.compare("funcs/photometric", entry, actual, golden[entry], tolerance=1e-4)
 
 
 def test_documented_progressive_scaling():
@@ -204,6 +246,20 @@ def test_two_contexts_agree_with_each_alone():
     ]
     np.testing.assert_allclose(both.photometric, np.mean([one.photometric for one in alone]), 1e-5)
     np.testing.assert_allclose(both.maps.warped[:, 1], alone[1].maps.warped[:, 0], atol=1e-6)
+
+
+def test_both_rows_of_K_follow_the_width():
+    """At half the height but full width, K stays: as if the images had come in that shape."""
+    rgb, rgb_context = random_images()
+    shape = HEIGHT // 2, WIDTH
+    inv_depths = (jnp.full((2, *shape, 1), 0.2),)
+    motion = STANDING.at[..., :3, 3].set(jnp.array([0.1, 0.3, 0.0]))
+    loss = jitted_loss(num_scales=1)
+    squeezed = loss(rgb, rgb_context, inv_depths, K, motion)
+    small = resize_bilinear(rgb, shape), resize_bilinear(rgb_context, shape)
+    np.testing.assert_allclose(squeezed.total, loss(*small, inv_depths, K, motion).total, rtol=1e-6)
+    exact_K = scale_intrinsics(K, 1.0, 0.5)
+    assert np.abs(loss(*small, inv_depths, exact_K, motion).total - squeezed.total) > 1e-3
 
 
 def test_dropped_scales_receive_no_gradient():

@@ -1,30 +1,57 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from golden.arrays import load, nhwc
+import pytest
+from golden.arrays import load, nchw, nhwc
 
-from packnet_jax.losses.smoothness import edge_aware_variation, smoothness_loss
+from packnet_jax.losses.smoothness import (
+    edge_aware_gradients,
+    edge_aware_variation,
+    floored_mean,
+    smoothness_loss,
+)
 
 
 def random_map(shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).random(shape))
 
 
-def test_golden_per_scale():
-    golden = load("photometric")
-    for scale in range(4):
-        inv_depth = nhwc(golden[f"in.ms.inv_depth{scale}"])
-        rgb = nhwc(golden[f"pieces.image_scale{scale}"])
-        x, y = (np.abs(golden[f"pieces.smooth_{axis}{scale}"]).mean() for axis in "xy")
-        np.testing.assert_allclose(edge_aware_variation(inv_depth, rgb), x + y, rtol=1e-5)
+SCALES = range(4)
+GOLDEN_PIECES = [
+    f"pieces.{piece}{scale}"
+    for piece in ("normalized_inv", "smooth_x", "smooth_y")
+    for scale in SCALES
+]
 
 
-def test_golden_total():
+@pytest.mark.parametrize("scale", SCALES)
+def test_golden_pieces(scale, parity):
     golden = load("photometric")
-    inv_depths = [nhwc(golden[f"in.ms.inv_depth{scale}"]) for scale in range(4)]
-    images = [nhwc(golden[f"pieces.image_scale{scale}"]) for scale in range(4)]
-    expected = golden["default.metric.smoothness_loss"]
-    np.testing.assert_allclose(1e-3 * smoothness_loss(inv_depths, images), expected, rtol=1e-5)
+    inv_depth = nhwc(golden[f"in.ms.inv_depth{scale}"])
+    along_x, along_y = edge_aware_gradients(inv_depth, nhwc(golden[f"pieces.image_scale{scale}"]))
+    pieces = {
+        "normalized_inv": inv_depth / floored_mean(inv_depth),
+        "smooth_x": along_x,
+        "smooth_y": along_y,
+    }
+    for piece, actual in pieces.items():
+        entry = f"pieces.{piece}{scale}"
+        parity.compare("funcs/photometric", entry, nchw(actual), golden[entry], tolerance=1e-6)
+
+
+def test_golden_total(parity):
+    golden = load("photometric")
+    inv_depths = [nhwc(golden[f"in.ms.inv_depth{scale}"]) for scale in SCALES]
+    images = [nhwc(golden[f"pieces.image_scale{scale}"]) for scale in SCALES]
+    entry = "default.metric.smoothness_loss"
+    parity.compare(
+        "funcs/photometric",
+        entry,
+        1e-3 * smoothness_loss(inv_depths, images),
+        golden[entry],
+        tolerance=1e-6,
+        scale=golden[entry],
+    )
 
 
 def test_flat_inverse_depth_is_smooth():
@@ -58,3 +85,20 @@ def test_coarser_scales_weigh_half_each():
 def test_gradients_are_finite_without_any_depth():
     gradient = jax.grad(edge_aware_variation)(jnp.zeros((1, 4, 6, 1)), random_map((1, 4, 6, 3)))
     assert np.isfinite(gradient).all()
+
+
+def test_the_variation_is_the_mean_size_of_the_gradients():
+    inv_depth, rgb = random_map((2, 4, 6, 1)), random_map((2, 4, 6, 3), 1)
+    along_x, along_y = edge_aware_gradients(inv_depth, rgb)
+    assert along_x.shape == (2, 4, 5, 1)
+    assert along_y.shape == (2, 3, 6, 1)
+    expected = np.abs(along_x).mean() + np.abs(along_y).mean()
+    np.testing.assert_allclose(edge_aware_variation(inv_depth, rgb), expected, rtol=1e-6)
+
+
+def test_the_mean_is_each_map_s_own_and_never_zero():
+    maps = jnp.concatenate([random_map((1, 4, 6, 1)), jnp.zeros((1, 4, 6, 1))])
+    means = floored_mean(maps)
+    assert means.shape == (2, 1, 1, 1)
+    np.testing.assert_allclose(means[0], maps[0].mean(), rtol=1e-6)
+    assert 0 < means[1] <= 1e-6

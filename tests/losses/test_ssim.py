@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden.arrays import load, nhwc
+from golden.arrays import load, nchw, nhwc
 
 from packnet_jax.losses.ssim import ssim, ssim_loss
 
@@ -19,15 +19,50 @@ def ssim_naively(x, y, row, column, C1=1e-4, C2=9e-4):
     return numerator / ((x.mean() ** 2 + y.mean() ** 2 + C1) * (x.var() + y.var() + C2))
 
 
-def test_golden():
+def images(golden):
+    return (nhwc(golden[f"in.{name}"]) for name in "xyz")
+
+
+def ssim_xy(golden):
+    x, y, _ = images(golden)
+    return ssim(x, y)
+
+
+def ssim_xz(golden):
+    x, _, z = images(golden)
+    return ssim(x, z)
+
+
+def ssim_loss_xy(golden):
+    x, y, _ = images(golden)
+    return ssim_loss(x, y)
+
+
+def ssim_loss_mean_grad_x(golden):
+    x, y, _ = images(golden)
+    return jax.grad(lambda x: jnp.mean(ssim_loss(x, y)))(x)
+
+
+GOLDEN = {
+    "ssim_xy": ssim_xy,
+    "ssim_xz": ssim_xz,
+    "ssim_loss_xy": ssim_loss_xy,
+    "ssim_loss_mean_grad_x": ssim_loss_mean_grad_x,
+}
+
+
+@pytest.mark.parametrize("entry", GOLDEN)
+def test_golden(entry, parity):
     golden = load("image_ops")
-    x, y, z = (nhwc(golden[f"in.{name}"]) for name in "xyz")
-    np.testing.assert_allclose(ssim(x, y), nhwc(golden["ssim_xy"]), atol=1e-5)
-    np.testing.assert_allclose(ssim(x, z), nhwc(golden["ssim_xz"]), atol=1e-5)
-    np.testing.assert_allclose(ssim_loss(x, y), nhwc(golden["ssim_loss_xy"]), atol=1e-5)
-    gradient = jax.grad(lambda x: jnp.mean(ssim_loss(x, y)))(x)
-    expected = nhwc(golden["ssim_loss_mean_grad_x"])
-    np.testing.assert_allclose(gradient, expected, atol=1e-5 * np.abs(expected).max())
+    expected = golden[entry]
+    parity.compare(
+        "funcs/image_ops",
+        entry,
+        nchw(GOLDEN[entry](golden)),
+        expected,
+        tolerance=1e-5,
+        scale=np.abs(expected).max() if "grad" in entry else 1.0,
+    )
 
 
 def test_agrees_with_a_naive_loop():
