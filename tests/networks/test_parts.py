@@ -10,12 +10,14 @@ from packnet_jax.networks.depth_resnet import DepthDecoder
 from packnet_jax.networks.layers import (
     ConvNormElu,
     InvDepthHead,
+    ReflectConv,
     bias_init_for_fan_in,
     check_image_size,
     conv2d,
     group_norm,
     upsample_nearest_2x,
 )
+from packnet_jax.networks.norm import at_least_float32
 from packnet_jax.networks.packing import (
     ChannelConv3d,
     Pack,
@@ -32,6 +34,7 @@ from packnet_jax.networks.resnet import (
     ResNetEncoder,
     Shortcut,
     max_pool_3x3,
+    residual_conv2d,
 )
 
 
@@ -234,3 +237,32 @@ def test_the_decoder_starts_from_the_coarsest_features_and_ends_at_full_size():
         assert values.shape == (1, 64 >> scale, 128 >> scale, 1)
         expected = nn.sigmoid(jnp.full(values.shape, float(scale)))
         np.testing.assert_allclose(values, expected, rtol=1e-6)
+
+
+def test_the_border_of_a_reflecting_convolution_is_a_mirror():
+    """Around an image that is its own mirror image about a border row, nothing changes there."""
+    x = random_maps(1, 5, 6, 2)
+    mirrored = jnp.concatenate([x[:, :0:-1], x], axis=1)  # row 4 is the first row of x
+    net = ReflectConv(3)
+    variables = init(net, x)
+    whole = net.apply(variables, mirrored)
+    np.testing.assert_allclose(net.apply(variables, x)[:, 0], whole[:, 4], atol=1e-6)
+
+
+def test_residual_convolutions_have_no_bias_and_halve_where_asked():
+    net = residual_conv2d(4, 3, stride=2, name="conv")
+    x = random_maps(1, 8, 6, 3)
+    variables = init(net, x)
+    assert set(variables["params"]) == {"kernel"}
+    assert net.apply(variables, x).shape == (1, 4, 3, 4)
+    np.testing.assert_array_equal(net.apply(variables, jnp.zeros_like(x)), 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("bfloat16", "float32"), ("float16", "float32"), ("float32", "float32")],
+)
+def test_narrow_numbers_are_widened(given, expected):
+    x = jnp.array([1.0, 0.1], given)
+    assert at_least_float32(x).dtype == expected
+    np.testing.assert_array_equal(at_least_float32(x), x.astype(expected))
