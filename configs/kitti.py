@@ -2,12 +2,14 @@
 
 Command    python -m packnet_jax.main --config=configs/kitti.py --config.data.root=KITTI_RAW \\
              --workdir=DIR
-Expect     depth_pp_gt abs_rel 0.111, sq_rel 0.785, rmse 4.601, rmse_log 0.189, a1 0.878 on the
-           697 Eigen test images against velodyne depth. These are the published figures: nobody
-           has run this recipe here. From scratch, users of the original report 0.119 to 0.121.
+Expect     depth_pp_gt abs_rel 0.111, sq_rel 0.800, rmse 4.576, rmse_log 0.189, a1 0.880 on the
+           697 Eigen test images against velodyne depth: the published figures of the released
+           PackNet01_MR_selfsup_K.ckpt (the paper: 0.111, 0.785, 4.601, 0.189, 0.878). Nobody has
+           run this recipe here. From scratch, users of the original report 0.119 to 0.121.
 Hardware   the original: 8 V100, batch 4 on each, about 40 minutes an epoch.
-Source     Guizilini et al., CVPR 2020, table 2; packnet-sfm configs/train_kitti.yaml and
-           default_config.py. Batch 32 here is the original's 4 on each of 8 GPUs.
+Source     Guizilini et al., CVPR 2020, table 2; packnet-sfm README (models, KITTI),
+           configs/train_kitti.yaml and default_config.py. Batch 32 here is the original's 4 on
+           each of 8 GPUs.
 """
 
 from packnet_jax import config

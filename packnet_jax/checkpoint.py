@@ -1,10 +1,13 @@
 """Checkpoints by Orbax: what is kept, how a run resumes, how a trained network is read back.
 
 A checkpoint is a folder `checkpoints/<step>` with the items `variables` (`params`, `batch_stats`),
-`training` (step, optimiser state, counters) and `config`. Orbax writes it under another name and
-renames it when it is whole, so a kill at any moment leaves the previous checkpoints.
+`training` (step, optimiser state, counters), `config`, and `metrics` if it was evaluated. Orbax
+writes it under another name and renames it when it is whole, so a kill at any moment leaves the
+previous checkpoints.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +45,9 @@ class Checkpointer:
             self.folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                # Only with this does Orbax store the metrics, without which a resumed run would
+                # not know its best checkpoints and delete them.
+                best_fn=lambda metrics: metrics[monitor],
                 step_format_fixed_length=8,
                 cleanup_tmp_directories=True,
             ),
@@ -69,18 +75,19 @@ class Checkpointer:
         """Saves in the background, unless this step is saved already."""
         if step in self._manager.all_steps():
             return
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                **{
-                    VARIABLES: ocp.args.StandardSave(variables),
-                    TRAINING: ocp.args.StandardSave(training),
-                    CONFIG: ocp.args.JsonSave(config),
-                }
-            ),
-            metrics=metrics,
-            force=True,
-        )
+        with _without_warnings():  # that some checkpoints carry no metrics
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    **{
+                        VARIABLES: ocp.args.StandardSave(variables),
+                        TRAINING: ocp.args.StandardSave(training),
+                        CONFIG: ocp.args.JsonSave(config),
+                    }
+                ),
+                metrics=metrics,
+                force=True,
+            )
 
     def wait(self) -> None:
         """Returns when everything is on disk."""
@@ -182,6 +189,16 @@ def read_variables(step_folder: Path, abstract_variables: Any) -> Any:
 def abstract_like(tree: Any, sharding: jax.sharding.Sharding) -> Any:
     """The tree's shapes and dtypes, to be restored with this sharding."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _step_folder(checkpoint: Path) -> Path:

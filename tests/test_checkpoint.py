@@ -54,6 +54,17 @@ def test_the_latest_and_the_best_stay(tmp_path):
     assert restored_step(tmp_path) == 5
 
 
+def test_the_best_are_remembered_over_a_resume(tmp_path, caplog):
+    with opened(tmp_path) as checkpointer:
+        for step, value in [(1, 0.1), (2, 0.5), (3, None)]:
+            save(checkpointer, step, value)
+    with opened(tmp_path) as checkpointer:
+        save(checkpointer, 4)
+        save(checkpointer, 5, 0.3)
+        assert checkpointer.steps() == [1, 4, 5]
+    assert not caplog.records
+
+
 def test_for_accuracies_larger_is_better(tmp_path):
     with opened(tmp_path, keep_latest=1, monitor="depth/a1") as checkpointer:
         for step, value in [(1, 0.2), (2, 0.9), (3, 0.5)]:

@@ -4,11 +4,15 @@ import importlib
 import json
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from packnet_jax import config as config_lib
+from packnet_jax.batch import Batch
 from packnet_jax.errors import ConfigError
-from packnet_jax.sfm import Networks
+from packnet_jax.evaluate import predict_pair
+from packnet_jax.sfm import Networks, self_supervised_objective
 
 FILES = sorted(p.stem for p in (Path(__file__).parents[1] / "configs").glob("[!_]*.py"))
 
@@ -27,6 +31,42 @@ def test_every_file_is_a_recipe_card_that_resolves(name):
         assert heading in (module.__doc__ or "")
     config = config_lib.resolve(loaded(name))
     Networks.from_config(config.model)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_trains_and_evaluates_abstractly(name):
+    """Shapes alone: networks, objective and inverse depth fit together at the recipe's size."""
+    config = config_lib.resolve(loaded(name))
+    networks, (height, width) = Networks.from_config(config.model), config.data.image_shape
+    num_context = config.data.back_context + config.data.forward_context
+
+    def image(*leading):
+        return jax.ShapeDtypeStruct((*leading, height, width, 3), jnp.float32)
+
+    batch = Batch(
+        rgb=image(1),
+        rgb_original=image(1),
+        rgb_context=image(1, num_context),
+        rgb_context_original=image(1, num_context),
+        intrinsics=jax.ShapeDtypeStruct((1, 3, 3), jnp.float32),
+        index=jax.ShapeDtypeStruct((1,), jnp.int32),
+        valid=jax.ShapeDtypeStruct((1,), jnp.bool_),
+    )
+    variables = jax.eval_shape(
+        lambda key: networks.init(key, config.data.image_shape, num_context), jax.random.key(0)
+    )
+    objective = jax.eval_shape(
+        lambda v, b: self_supervised_objective(
+            networks, v, b, config.loss, flip=True, progress=0.5
+        ),
+        variables,
+        batch,
+    )
+    assert objective.loss.shape == ()
+    pair = jax.eval_shape(
+        lambda v, rgb: predict_pair(networks.depth_net, v, rgb), variables, batch.rgb
+    )
+    assert pair.fused.shape == (1, height, width, 1)
 
 
 def test_json_brings_the_same_configuration_back():
