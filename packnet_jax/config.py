@@ -48,6 +48,10 @@ class ModelConfig:
 
     depth_net: NetworkConfig = NetworkConfig("DepthResNet", "18")
     pose_net: NetworkConfig = NetworkConfig("PoseResNet", "18")
+    initial_inv_depth: float = within(0.0, 0)
+    """The inverse depth that fresh weights start near; 0 for the original's: 5 (DepthResNet) or 1.
+    Motion and depth share one scale, which this sets. Where it is large, near pixels run into the
+    largest inverse depth that the network has (10 or 2) and can not be learnt."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """What the networks compute in while training. With bfloat16 the parameters, their updates,
     normalisation statistics, the last layers, the loss and all evaluation stay in float32."""

@@ -145,13 +145,14 @@ def _compare_with_earlier(path: Path, config: Config) -> None:
         earlier = json.loads(path.read_text())
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged ({error}); move it away to go on") from error
-    now = json.loads(json.dumps(config_lib.to_json_dict(config)))
-    before, after = flatten_dict(earlier, sep="."), flatten_dict(now, sep=".")
+    defaults, now = (json.loads(json.dumps(config_lib.to_json_dict(c))) for c in (Config(), config))
+    before = flatten_dict(defaults, sep=".") | flatten_dict(earlier, sep=".")
+    after = flatten_dict(now, sep=".")
     changed = [k for k in after if after[k] != before.get(k)]
     networks = [
         f"config.{k}: {before.get(k)!r} there, {after[k]!r} given"
         for k in changed
-        if k.startswith("model.") and not k.endswith(".imagenet_weights")
+        if k.startswith("model.") and k.endswith((".name", ".version"))
     ]
     if networks:
         raise ConfigError(

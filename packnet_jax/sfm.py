@@ -30,9 +30,13 @@ class Networks(NamedTuple):
 
     @classmethod
     def from_config(cls, model: ModelConfig) -> "Networks":
-        """The networks by their names; raises ConfigError for a name or version unknown."""
+        """The networks by their names; raises ConfigError for an unknown one."""
         return cls(
-            make_depth_net(model.depth_net.name, model.depth_net.version),
+            make_depth_net(
+                model.depth_net.name,
+                model.depth_net.version,
+                initial_inv_depth=model.initial_inv_depth,
+            ),
             make_pose_net(model.pose_net.name, model.pose_net.version),
             model.compute_dtype,
         )

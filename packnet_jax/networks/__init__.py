@@ -53,13 +53,23 @@ Differs: the original lists PoseResNet 34 and refuses to build it.
 """
 
 
-def make_depth_net(name: str, version: str) -> nn.Module:
+def make_depth_net(name: str, version: str, *, initial_inv_depth: float = 0.0) -> nn.Module:
     """The depth network of that name and version, as `DEPTH_NETS` lists them.
 
+    Args:
+      initial_inv_depth: the inverse depth that fresh weights start near; 0 for the original's.
+
     Raises:
-      ConfigError: unknown name or version.
+      ConfigError: unknown name or version, or an inverse depth that it can not have.
     """
-    return _make("depth", DEPTH_NETS, name, version)
+    network: Any = _make("depth", DEPTH_NETS, name, version)
+    low, high = network.inv_depth_range
+    if initial_inv_depth and not low < initial_inv_depth < high:
+        raise ConfigError(
+            f"config.model.initial_inv_depth: given {initial_inv_depth}, but {name} predicts "
+            f"between {low} and {high}; choose a value well inside, or 0 for the original's start"
+        )
+    return network.clone(initial_inv_depth=initial_inv_depth)
 
 
 def make_pose_net(name: str, version: str) -> nn.Module:

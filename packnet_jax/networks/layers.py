@@ -1,5 +1,7 @@
 """Convolution blocks, heads and initialisers that several networks share."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -124,6 +126,11 @@ class ResidualConv(nn.Module):
         return nn.elu(group_norm(name="norm")(residual + shortcut))
 
 
+def bias_init_for_sigmoid(value: float) -> Initializer:
+    """The bias with which a sigmoid starts near a value in (0, 1)."""
+    return nn.initializers.constant(math.log(value / (1 - value)))
+
+
 class InvDepthHead(nn.Module):
     """Inverse depth in (0, 2): a 3x3 convolution and a sigmoid, divided by the least depth, 0.5.
 
@@ -131,19 +138,28 @@ class InvDepthHead(nn.Module):
     """
 
     min_depth: float = 0.5
+    initial_inv_depth: float = 0.0
+    """Where fresh weights start; 0 for a bias of zero, as in the original, which is 1."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w 1"]:
-        return nn.sigmoid(conv2d(1, 3, name="conv")(at_least_float32(x))) / self.min_depth
+        bias_init = nn.initializers.zeros
+        if self.initial_inv_depth:
+            bias_init = bias_init_for_sigmoid(self.initial_inv_depth * self.min_depth)
+        logits = conv2d(1, 3, bias_init=bias_init, name="conv")(at_least_float32(x))
+        return nn.sigmoid(logits) / self.min_depth
 
 
 class ReflectConv(nn.Module):
-    """A 3x3 convolution that mirrors the border pixels, with torch's default initialisation.
+    """A 3x3 convolution that mirrors the border pixels.
+
+    It starts from torch's default initialisation, the bias unless another is given.
 
     Source: packnet-sfm networks/layers/resnet/layers.py: Conv3x3.
     """
 
     features: int
+    bias_init: Initializer | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w {self.features}"]:
@@ -153,6 +169,6 @@ class ReflectConv(nn.Module):
             (3, 3),
             padding="VALID",
             kernel_init=torch_default_init,
-            bias_init=bias_init_for_fan_in(9 * x.shape[-1]),
+            bias_init=self.bias_init or bias_init_for_fan_in(9 * x.shape[-1]),
             name="conv",
         )(padded)

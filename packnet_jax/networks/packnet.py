@@ -19,6 +19,8 @@ from packnet_jax.networks.layers import (
 from packnet_jax.networks.packing import Pack, Unpack
 from packnet_jax.networks.typing import InvDepthPyramid
 
+MIN_DEPTH = 0.5
+
 
 class PackNet(nn.Module):
     """Inverse depth in (0, 2) at four scales, finest first, in both modes.
@@ -37,6 +39,13 @@ class PackNet(nn.Module):
     num_3d_features: int = 8
     skip: Literal["concat", "add"] = "concat"
     dropout: float = 0.0
+    initial_inv_depth: float = 0.0
+    """Where fresh weights start; 0 for a bias of zero, as in the original: 1."""
+
+    @property
+    def inv_depth_range(self) -> tuple[float, float]:
+        """What the output can come near to."""
+        return 0.0, 1 / MIN_DEPTH
 
     @nn.compact
     def __call__(self, rgb: Float[Array, "b h w 3"], *, train: bool) -> InvDepthPyramid:
@@ -70,5 +79,6 @@ class PackNet(nn.Module):
                 features.append(upsample_nearest_2x(pyramid[-1]))
             x = ConvNormElu(width, 3, name=f"iconv{level}")(jnp.concatenate(features, axis=-1))
             if level <= 4:
-                pyramid.append(InvDepthHead(name=f"inv_depth{level}")(x))
+                head = InvDepthHead(MIN_DEPTH, self.initial_inv_depth, name=f"inv_depth{level}")
+                pyramid.append(head(x))
         return tuple(reversed(pyramid))

@@ -53,3 +53,13 @@ def test_slim_is_the_same_network_with_other_widths():
     assert type(slim) is type(full)
     assert slim.widths == (32, 64, 128, 256, 512)
     assert (slim.num_3d_features, full.num_3d_features) == (4, 8)
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("DepthResNet", 0.01, 10), ("PackNet01", 0, 2)])
+def test_an_initial_inverse_depth_lies_within_what_the_network_predicts(name, low, high):
+    version = next(iter(DEPTH_NETS[name]))
+    middle = (low + high) / 2
+    assert make_depth_net(name, version, initial_inv_depth=middle).initial_inv_depth == middle
+    for outside in (high, high + 1):
+        with pytest.raises(ConfigError, match=f"between {low}.* and {high}"):
+            make_depth_net(name, version, initial_inv_depth=outside)

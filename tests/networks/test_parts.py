@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from packnet_jax.networks.depth_resnet import DepthDecoder
+from packnet_jax.networks.depth_resnet import DepthDecoder, DepthResNet
 from packnet_jax.networks.layers import (
     ConvNormElu,
     InvDepthHead,
     ReflectConv,
     bias_init_for_fan_in,
+    bias_init_for_sigmoid,
     check_image_size,
     conv2d,
     group_norm,
@@ -247,6 +248,25 @@ def test_the_border_of_a_reflecting_convolution_is_a_mirror():
     variables = init(net, x)
     whole = net.apply(variables, mirrored)
     np.testing.assert_allclose(net.apply(variables, x)[:, 0], whole[:, 4], atol=1e-6)
+
+
+def test_heads_start_at_the_inverse_depth_that_is_asked_for():
+    nothing = jnp.zeros((1, 4, 6, 3))
+    head = InvDepthHead(0.5, initial_inv_depth=0.3)
+    np.testing.assert_allclose(head.apply(init(head, nothing), nothing), 0.3, rtol=1e-6)
+    plain = InvDepthHead(0.5)
+    np.testing.assert_allclose(plain.apply(init(plain, nothing), nothing), 1.0, rtol=1e-6)
+    conv = ReflectConv(1, bias_init_for_sigmoid(0.2))
+    logits = conv.apply(init(conv, nothing), nothing)
+    np.testing.assert_allclose(nn.sigmoid(logits), 0.2, rtol=1e-6)
+
+
+def test_fresh_depth_starts_near_what_is_asked_for_over_a_whole_image():
+    rgb = jax.random.uniform(jax.random.key(0), (1, 32, 64, 3))
+    net = DepthResNet(18, initial_inv_depth=0.5)
+    variables = jax.jit(lambda key: net.init(key, rgb, train=False))(jax.random.key(0))
+    for inv_depth in jax.jit(lambda v: net.apply(v, rgb, train=False))(variables):
+        assert 0.25 < inv_depth.mean() < 1
 
 
 def test_residual_convolutions_have_no_bias_and_halve_where_asked():
