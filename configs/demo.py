@@ -17,10 +17,11 @@ def get_config():
     c = config.default()
     c.model.depth_net.name, c.model.depth_net.version = "DepthResNet", "18"
     c.model.pose_net.name, c.model.pose_net.version = "PoseNet", ""
+    c.model.initial_inv_depth = 1.0
     c.loss.upsample_depth_maps = False
     c.optim.depth.lr = c.optim.pose.lr = 2e-4
     c.optim.depth.warmup_steps = 400
-    c.optim.step_size = 7
+    c.optim.scheduler, c.optim.T_max = "CosineAnnealingLR", 13
     c.data.name = "synthetic_drive"
     c.data.split, c.data.eval_split = "train", "test"
     c.data.depth_type = "dense"
@@ -30,11 +31,11 @@ def get_config():
     c.data.synthetic.num_test_streets = 20
     c.data.synthetic.frames_per_street = 10
     c.train.batch_size = 4
-    c.train.num_steps = 2000
+    c.train.num_steps = 2600
     c.train.log_every_steps = 20
-    c.train.image_every_steps = 250
-    c.train.eval_every_steps = 500
-    c.train.checkpoint_every_steps = 500
+    c.train.image_every_steps = 260
+    c.train.eval_every_steps = 650
+    c.train.checkpoint_every_steps = 650
     c.eval.crop, c.eval.min_depth, c.eval.max_depth = "", 0.0, 80.0
     c.eval.batch_size = 8
     c.eval.median_baseline = True
