@@ -28,12 +28,14 @@ def ssim(
 
     Source: Wang et al. 2004, equation 13; packnet-sfm losses/multiview_photometric_loss.py: SSIM.
     """
-    mean_x, mean_y = _mean_3x3(x), _mean_3x3(y)
-    square_x, square_y, product = mean_x**2, mean_y**2, mean_x * mean_y
-    variances = (_mean_3x3(x**2) - square_x) + (_mean_3x3(y**2) - square_y)
-    covariance = _mean_3x3(x * y) - product
-    numerator = (2 * product + C1) * (2 * covariance + C2)
-    return numerator / ((square_x + square_y + C1) * (variances + C2))
+    # As sums S over the nine pixels: mean = S(x) / 9, variance = (9 S(x^2) - S(x)^2) / 81. If
+    # means were subtracted, the rounding of 1 / 9 would shift every variance the same way.
+    sum_x, sum_y = _sum_3x3(x), _sum_3x3(y)
+    square_x, square_y, product = sum_x**2, sum_y**2, sum_x * sum_y
+    variances = (9 * _sum_3x3(x**2) - square_x) + (9 * _sum_3x3(y**2) - square_y)
+    covariance = 9 * _sum_3x3(x * y) - product
+    numerator = (2 * product / 81 + C1) * (2 * covariance / 81 + C2)
+    return numerator / (((square_x + square_y) / 81 + C1) * (variances / 81 + C2))
 
 
 def ssim_loss(
@@ -50,8 +52,8 @@ def ssim_loss(
     return jnp.clip((1 - ssim(x, y, C1=C1, C2=C2)) / 2, 0.0, 1.0)
 
 
-def _mean_3x3(image: Array) -> Array:
-    """Mean of each pixel's 3x3 neighbourhood, the border mirrored about its pixels.
+def _sum_3x3(image: Array) -> Array:
+    """Sum over each pixel's 3x3 neighbourhood, the border mirrored about its pixels.
 
     Sums over rows, then columns: with its gradient half the time of one 3x3 window on CPU, and an
     eighth of adding shifted copies.
@@ -61,4 +63,4 @@ def _mean_3x3(image: Array) -> Array:
     sums = reflect_pad(image)
     for window in ((3, 1, 1), (1, 3, 1)):
         sums = lax.reduce_window(sums, 0.0, lax.add, (*leading, *window), strides, "VALID")
-    return sums / 9
+    return sums

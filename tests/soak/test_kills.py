@@ -1,4 +1,4 @@
-"""kill -9 at chosen moments, then resume: bit for bit the parameters of an unbroken run."""
+"""kill -9 at chosen moments, then resume: bit for bit the state of an unbroken run."""
 
 import signal
 import time
@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cli
+import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
-from packnet_jax.trained import load_depth_network
+from packnet_jax import checkpoint
 
 pytestmark = pytest.mark.soak
 NUM_STEPS = 30
@@ -58,12 +60,13 @@ def is_saving(step: int) -> Callable[[Path], bool]:
     return moment
 
 
-def parameters(workdir: Path) -> dict[str, np.ndarray]:
-    import jax
-
-    trained = load_depth_network(workdir)
-    assert trained.step == NUM_STEPS
-    leaves = jax.tree_util.tree_leaves_with_path(trained.variables)
+def final_state(workdir: Path) -> dict[str, np.ndarray]:
+    """Everything that training changes: both networks, optimiser, counters."""
+    stored = checkpoint.read_config(workdir)
+    assert stored.step == NUM_STEPS
+    with ocp.StandardCheckpointer() as reader:
+        items = {name: reader.restore(stored.folder / name) for name in ("variables", "training")}
+    leaves = jax.tree_util.tree_leaves_with_path(items)
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
 
@@ -74,8 +77,10 @@ def test_three_kills_change_nothing(tmp_path):
         saved = sorted((tmp_path / "killed" / "checkpoints").glob("[0-9]*"))
         print("killed with", [p.name for p in saved])
     cli.run("main", *arguments(tmp_path, "killed"), cwd=tmp_path)
-    unbroken, killed = (parameters(tmp_path / name) for name in ("unbroken", "killed"))
+    unbroken, killed = (final_state(tmp_path / name) for name in ("unbroken", "killed"))
     assert unbroken.keys() == killed.keys()
+    for part in ("['params']['depth_net']", "['params']['pose_net']", "['opt_state']"):
+        assert any(part in name for name in unbroken), part
     for name, value in unbroken.items():
         np.testing.assert_array_equal(killed[name], value, err_msg=name)
     leftovers = list((tmp_path / "killed" / "checkpoints").glob("*tmp*"))
