@@ -1,7 +1,7 @@
 # make demo    render a synthetic street, train on it, evaluate, show where the pictures are
 # make test    everything but the long campaigns        make quick   the fast subset
 # make soak    kills, resumes, real-frame accuracy      make lint    ruff and pyright
-# make parity  the tests, and docs/parity.md anew
+# make parity  the golden tests, and docs/parity.md anew
 # make coverage-table  docs/coverage.md anew: which tests exercise which function
 #
 # PYTHON picks the interpreter (3.11 or newer) that the environment in VENV is made from.

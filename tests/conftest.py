@@ -25,7 +25,16 @@ rows: list[parity_lib.Row] = []
 
 
 def pytest_addoption(parser):
-    parser.addoption("--parity", metavar="FILE", help="write the table of golden parity there")
+    parser.addoption(
+        "--parity", metavar="FILE", help="run the golden tests alone, and write their table there"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--parity"):  # the table needs no other tests
+        chosen = [item for item in items if "parity" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
 
 
 @pytest.fixture

@@ -59,7 +59,9 @@ RUNS = [
         (64, 192),
         batch_size=1,
         num_steps=50,
-        bounds=((5, 1e-3),),
+        # Unstable from the first update on: our float64 lies 6e-4 from the original's float32 at
+        # step 4, and that float32 8e-4 from itself under a newer torch (docs/benchmarks.md).
+        bounds=((4, 1e-3), (5, 3e-3)),
         mean_bound=0.03,
         scaled={},
     ),
