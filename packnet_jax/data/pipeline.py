@@ -98,7 +98,7 @@ class TrainPipeline:
                 f"There are {len(stores)} sets and `repeats` {repeats}, but there must be at least "
                 "one set, and for each a repeat of at least 1."
             )
-        self._sets = [
+        self.sets = [
             SampleSet(
                 store,
                 framing=Framing(image_shape, tuple(crop)),
@@ -113,7 +113,7 @@ class TrainPipeline:
             )
             for store in stores
         ]
-        self._mix = Mix([len(samples) for samples in self._sets], repeats)
+        self._mix = Mix([len(samples) for samples in self.sets], repeats)
         samples_per_epoch = len(self._mix.one_pass) * self._mix.passes_per_epoch
         self.steps_per_epoch = -(-samples_per_epoch // batch_size)
         self.batch_size = batch_size
@@ -152,7 +152,7 @@ class TrainPipeline:
         with self._meter.measure():
             number = int(self._mix.one_pass[place])
             which, position = self._mix.locate(number)
-            sample = self._sets[which].sample(position, rng)
+            sample = self.sets[which].sample(position, rng)
             return sample._replace(index=np.array(number, np.int32))
 
 

@@ -39,7 +39,7 @@ class SampleSet:
             raise DataError(f"{store.name} has no depth; set `data.depth_type` or do not use it.")
         if with_pose and not store.has_pose:
             raise DataError(f"{store.name} has no camera poses, which the objective asks for.")
-        self._index = make_index(
+        self.index = make_index(
             store,
             back_context=back_context,
             forward_context=forward_context,
@@ -51,12 +51,12 @@ class SampleSet:
         self._with_depth, self._with_pose, self._with_stereo = with_depth, with_pose, with_stereo
 
     def __len__(self) -> int:
-        return len(self._index.target)
+        return len(self.index.target)
 
     def sample(self, position: int, rng: np.random.Generator) -> Batch:
         """One sample as a `Batch` without the batch axis; the jitter is drawn from `rng`."""
-        target = self._frames[int(self._index.target[position])]
-        context = [self._frames[int(record)] for record in self._index.context[position]]
+        target = self._frames[int(self.index.target[position])]
+        context = [self._frames[int(record)] for record in self.index.context[position]]
         images = [target.image, *(frame.image for frame in context)]
         jittered = images
         if self._jittering:
@@ -77,7 +77,7 @@ class SampleSet:
         if self._with_pose:
             sample = sample._replace(context_T_target=motion(target, context))
         if self._with_stereo:
-            stereo = self._frames[int(self._index.stereo[position])]
+            stereo = self._frames[int(self.index.stereo[position])]
             sample = sample._replace(
                 rgb_stereo=to_float(stereo.image),
                 stereo_T_target=target.stereo_T_camera.astype(np.float32),

@@ -172,7 +172,7 @@ def test_training_batches_equal_the_reference(folder, parity, name):
         with_pose=True,
     )
     assert pipeline.steps_per_epoch == len(pipeline) == expected["length"] == 5
-    assert paths(store, pipeline.index) == expected["paths"]
+    assert paths(store, pipeline.sets[0].index) == expected["paths"]
     findings = Findings()
     for step, sample in enumerate(expected["samples"]):
         batch = pipeline.batch(0, step)
