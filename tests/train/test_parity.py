@@ -72,8 +72,8 @@ RUNS = [
             (192, 640),
             batch_size=2,
             num_steps=30,
-            # From these full pose weights the second update is unstable: the original's code under a
-            # newer torch is 3e-3 off at step 2 and 3e-2 at step 4 (docs/benchmarks.md).
+            # From these full pose weights the second update is unstable: the original's code under
+            # a newer torch is 3e-3 off at step 2 and 3e-2 at step 4 (docs/benchmarks.md).
             bounds=((2, 1e-4), (5, 3e-2)),
             mean_bound=0.03,
             scaled={},
