@@ -15,10 +15,11 @@ jax.config.update("jax_num_cpu_devices", 4)
 PARITY_INTRODUCTION = """\
 # Parity with the original
 
-Made by `make parity`: every comparison of a test with an array that the original computed (torch
-1.8.1, CPU). Each golden set shows the comparison that came nearest to its tolerance. Errors are
-absolute or in units of the array's largest value, as its tolerance is; the last column is what the
-original's own float32 run differs from its float64 run, in the same units, where that was recorded.
+Made by `make parity` (with `PACKNET_JAX_TEST_DATA` and `PACKNET_JAX_TEST_REFERENCE` set, for the
+`end_to_end` and `real` rows): every comparison of a test with an array that the original computed
+(torch 1.8.1, CPU). Each golden set shows the comparison that came nearest to its tolerance. Errors
+are absolute or in units of the array's largest value, as its tolerance is; the last column is what
+the original's own float32 run differs from its float64 run, in the same units, where recorded.
 
 """
 rows: list[parity_lib.Row] = []

@@ -111,8 +111,9 @@ def table(rows: Sequence[Row]) -> str:
         noise = "" if worst.noise is None else f"{worst.noise:.1e}"
         tolerance = f"{worst.tolerance:.1e}" if worst.tolerance else "equal"
         values = sum(row.num_values for row in sets[name])
+        entry = worst.entry.replace("|", r"\|")  # which would end the cell
         lines.append(
-            f"| {name} | {len({r.entry for r in sets[name]})} | {values} | `{worst.entry}` | "
+            f"| {name} | {len({r.entry for r in sets[name]})} | {values} | `{entry}` | "
             f"{worst.error:.1e} | {tolerance} | {noise} |"
         )
     return "\n".join(lines) + "\n"
