@@ -15,7 +15,23 @@ from packnet_jax.image import resize_bilinear
 from packnet_jax.losses.smoothness import smoothness_loss
 from packnet_jax.losses.ssim import ssim_loss
 
-_REDUCTIONS = {"min": jnp.min, "mean": jnp.mean}
+
+def _smallest(error: Array) -> Array:
+    """The minimum over contexts and channels, pair by pair.
+
+    The gradient of one minimum over the axes goes where an error equals the result. A compiler may
+    compute the errors anew for that comparison and round them differently; then pixels lose theirs.
+    """
+    contexts, channels = error.shape[1], error.shape[-1]
+    parts = [error[:, n, ..., c] for n in range(contexts) for c in range(channels)]
+    return functools.reduce(jnp.minimum, parts)
+
+
+def _mean(error: Array) -> Array:
+    return jnp.mean(error, (1, -1))
+
+
+_REDUCTIONS = {"min": _smallest, "mean": _mean}
 
 
 class PhotometricMaps(NamedTuple):
@@ -208,10 +224,9 @@ def _compare(
     """
     depth, K, target = inv_depth_to_depth(inv_depth)[:, None], K[:, None], rgb[:, None]
     warped = synthesize_view(rgb_context, depth, K, K, context_T_target, padding_mode=padding_mode)
-    over_contexts_and_channels = (1, -1)
-    error = reduce(error_of(warped, target), over_contexts_and_channels)[..., None]
+    error = reduce(error_of(warped, target))[..., None]
     if not use_automask:
         return PhotometricMaps(warped, error, jnp.ones_like(error))
-    unmoved = reduce(error_of(rgb_context, target), over_contexts_and_channels)[..., None]
+    unmoved = reduce(error_of(rgb_context, target))[..., None]
     automask = jnp.asarray(error <= unmoved, error.dtype)
     return PhotometricMaps(warped, jnp.minimum(error, unmoved), automask)
