@@ -8,6 +8,8 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from packnet_jax.bounds import at_least
+
 SMALLEST = 1e-6
 """Depths (metres) and inverse depths (1/metres) are held above this before division."""
 
@@ -17,7 +19,7 @@ def inv_depth_to_depth(inv_depth: Float[Array, "*b"]) -> Float[Array, "*b"]:
 
     Source: packnet-sfm utils/depth.py: inv2depth.
     """
-    return 1.0 / jnp.maximum(inv_depth, SMALLEST)
+    return 1.0 / at_least(inv_depth, SMALLEST)
 
 
 def depth_to_inv_depth(depth: Float[Array, "*b"]) -> Float[Array, "*b"]:
@@ -25,7 +27,7 @@ def depth_to_inv_depth(depth: Float[Array, "*b"]) -> Float[Array, "*b"]:
 
     Source: packnet-sfm utils/depth.py: depth2inv.
     """
-    return jnp.where(depth > 0, 1.0 / jnp.maximum(depth, SMALLEST), 0.0)
+    return jnp.where(depth > 0, 1.0 / at_least(depth, SMALLEST), 0.0)
 
 
 def fuse_flipped(

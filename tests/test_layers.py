@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = {
     "packnet_jax.errors": 0,
     "packnet_jax.batch": 0,
+    "packnet_jax.bounds": 0,
     "packnet_jax.config": 0.5,  # raises the errors
     "packnet_jax.sharding": 0.5,
     "packnet_jax.image": 1,
@@ -32,7 +33,7 @@ LAYERS = {
     "packnet_jax.runs": 7,
     "packnet_jax.main": 8,
 }
-MATHS = ("geometry", "losses", "metrics", "networks", "image", "depth_maps")
+MATHS = ("bounds", "geometry", "losses", "metrics", "networks", "image", "depth_maps")
 FILES = [
     p
     for folder in ("packnet_jax", "tfds_builders", "configs")

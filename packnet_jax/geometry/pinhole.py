@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from packnet_jax.bounds import at_least
 from packnet_jax.geometry.transforms import apply_matrix
 
 NEAREST_Z = 1e-5
@@ -107,4 +108,4 @@ def project(
     Differs: pixels instead of coordinates normalised to [-1, 1].
     """
     points = apply_matrix(K[..., None, None, :, :], points_cam)
-    return points[..., :2] / jnp.maximum(points[..., 2:], NEAREST_Z)
+    return points[..., :2] / at_least(points[..., 2:], NEAREST_Z)

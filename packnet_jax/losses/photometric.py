@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from packnet_jax.bounds import at_most, smaller_of
 from packnet_jax.depth_maps import inv_depth_to_depth
 from packnet_jax.geometry.pinhole import scale_intrinsics
 from packnet_jax.geometry.warp import PaddingMode, synthesize_view
@@ -17,14 +18,10 @@ from packnet_jax.losses.ssim import ssim_loss
 
 
 def _smallest(error: Array) -> Array:
-    """The minimum over contexts and channels, pair by pair.
-
-    The gradient of one minimum over the axes goes where an error equals the result. A compiler may
-    compute the errors anew for that comparison and round them differently; then pixels lose theirs.
-    """
+    """The minimum over contexts and channels; its gradient goes to one of them (see `bounds`)."""
     contexts, channels = error.shape[1], error.shape[-1]
     parts = [error[:, n, ..., c] for n in range(contexts) for c in range(channels)]
-    return functools.reduce(jnp.minimum, parts)
+    return functools.reduce(smaller_of, parts)
 
 
 def _mean(error: Array) -> Array:
@@ -91,7 +88,7 @@ def photometric_error(
         per_context = (0, 2, 3, 4)
         mean = jnp.mean(error, per_context, keepdims=True)
         deviation = jnp.std(error, per_context, keepdims=True, ddof=1)
-        error = jnp.minimum(error, jax.lax.stop_gradient(mean + clip_loss * deviation))
+        error = at_most(error, jax.lax.stop_gradient(mean + clip_loss * deviation))
     return error
 
 
@@ -229,4 +226,4 @@ def _compare(
         return PhotometricMaps(warped, error, jnp.ones_like(error))
     unmoved = reduce(error_of(rgb_context, target))[..., None]
     automask = jnp.asarray(error <= unmoved, error.dtype)
-    return PhotometricMaps(warped, jnp.minimum(error, unmoved), automask)
+    return PhotometricMaps(warped, smaller_of(error, unmoved), automask)

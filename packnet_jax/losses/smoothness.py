@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from packnet_jax.bounds import at_least
 from packnet_jax.image import gradient_x, gradient_y
 
 SMALLEST_MEAN = 1e-6
@@ -69,4 +70,4 @@ def floored_mean(inv_depth: Float[Array, "b h w 1"]) -> Float[Array, "b 1 1 1"]:
 
     Source: packnet-sfm utils/depth.py: inv_depths_normalize.
     """
-    return jnp.maximum(jnp.mean(inv_depth, axis=(-3, -2), keepdims=True), SMALLEST_MEAN)
+    return at_least(jnp.mean(inv_depth, axis=(-3, -2), keepdims=True), SMALLEST_MEAN)

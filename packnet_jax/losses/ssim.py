@@ -1,9 +1,9 @@
 """Structural similarity over 3x3 windows."""
 
-import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from packnet_jax.bounds import at_least, at_most
 from packnet_jax.image import reflect_pad
 
 
@@ -49,7 +49,7 @@ def ssim_loss(
 
     Source: packnet-sfm losses/multiview_photometric_loss.py: MultiViewPhotometricLoss.SSIM.
     """
-    return jnp.clip((1 - ssim(x, y, C1=C1, C2=C2)) / 2, 0.0, 1.0)
+    return at_least(at_most((1 - ssim(x, y, C1=C1, C2=C2)) / 2, 1.0), 0.0)
 
 
 def _sum_3x3(image: Array) -> Array:
