@@ -114,6 +114,8 @@ class SyntheticConfig:
     num_streets: int = within(40, 1)
     num_test_streets: int = within(10, 1)
     frames_per_street: int = within(12, 1)
+    focal_ratio: float = within(0.58, 0.1, 10)
+    """Focal length over image width; 0.58 is close to KITTI's."""
     moving_cars: bool = True
 
 

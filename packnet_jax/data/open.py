@@ -137,6 +137,7 @@ def open_synthetic_drive(
     num_streets: int,
     frames_per_street: int,
     moving_cars: bool = True,
+    focal_ratio: float = 0.58,
     depth_type: str = "dense",
     with_stereo: bool = False,
 ) -> FrameStore:
@@ -149,6 +150,7 @@ def open_synthetic_drive(
         num_streets: how many streets.
         frames_per_street: length of each drive.
         moving_cars: whether other cars drive.
+        focal_ratio: focal length over image width.
         depth_type: 'dense', 'lidar' or '' for none.
         with_stereo: whether to render the other eye's frames.
 
@@ -166,6 +168,7 @@ def open_synthetic_drive(
             num_streets=num_streets,
             frames_per_street=frames_per_street,
             moving_cars=moving_cars,
+            focal_ratio=focal_ratio,
             depth_type=depth_type,
             with_stereo=with_stereo,
         )
@@ -194,6 +197,7 @@ def _open(data: DataConfig, source: SourceConfig, *, for_training: bool) -> Fram
         num_streets=streets.num_test_streets if source.split == "test" else streets.num_streets,
         frames_per_street=streets.frames_per_street,
         moving_cars=streets.moving_cars,
+        focal_ratio=streets.focal_ratio,
         depth_type=source.depth_type,
     )
 

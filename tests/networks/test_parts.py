@@ -176,6 +176,19 @@ def test_pooling_takes_the_largest_of_the_nine_around_every_second_pixel():
     np.testing.assert_array_equal(max_pool_3x3(x)[0], expected)
 
 
+def test_the_gradient_of_pooling_goes_to_the_first_of_equal_values():
+    x = np.random.default_rng(0).integers(0, 3, (1, 6, 8, 2)).astype(np.float32)
+    weight = np.random.default_rng(1).normal(size=(1, 3, 4, 2)).astype(np.float32)
+    expected = np.zeros_like(x)
+    for i, j, c in np.ndindex(3, 4, 2):
+        rows = range(max(2 * i - 1, 0), 2 * i + 2)
+        columns = range(max(2 * j - 1, 0), 2 * j + 2)
+        pixels = [(0, row, column, c) for row in rows for column in columns]
+        expected[max(pixels, key=lambda pixel: x[pixel])] += weight[0, i, j, c]
+    gradient = jax.grad(lambda x: jnp.sum(weight * max_pool_3x3(x)))(x)
+    np.testing.assert_allclose(gradient, expected, atol=1e-6)
+
+
 def test_a_shortcut_is_the_input_where_the_shape_stays():
     x = random_maps(1, 4, 6, 8)
     assert not init(Shortcut(8, 1), x, train=False)

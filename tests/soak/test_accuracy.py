@@ -14,7 +14,6 @@ def abs_rel(report) -> float:
     return json.loads(report.read_text())["metrics"]["depth_pp_gt"]["abs_rel"]
 
 
-@pytest.mark.xfail(reason="an open goal: see docs/benchmarks.md for what is reached")
 def test_overfitting_five_real_frames(tmp_path):
     root, found = kitti_tiny(), []
     for seed in (0, 1, 2):

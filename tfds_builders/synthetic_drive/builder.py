@@ -61,6 +61,9 @@ class SyntheticDrive(FramesBuilder):
     `scene.SEMANTIC_NAMES`) and `lidar` (a sparse depth map, read with `decode_depth`).
     """
 
+    VERSION = tfds.core.Version("1.2.0")
+    """Counted up whenever the same options render other frames."""
+
     @classmethod
     def from_options(
         cls,

@@ -25,7 +25,7 @@ def draw_drive(
     height = rng.uniform(1.2, 1.9)
     pitch, yaw, roll = np.deg2rad(rng.uniform([-7.0, -14.0, -2.5], [9.0, 14.0, 2.5]))
     offset, swing = rng.uniform(-0.4, 0.4), rng.uniform(0.0, 0.3)
-    wave, start = rng.uniform(25, 60), rng.uniform(0, 2 * np.pi)
+    wave, start = rng.uniform(60, 140), rng.uniform(0, 2 * np.pi)
     steps = speed * (1 + 0.06 * _smooth_noise(rng, num_frames))
     z = np.cumsum(steps) - steps[0]
     x = lane_x + offset + swing * np.sin(2 * np.pi * z / wave + start)
@@ -35,9 +35,9 @@ def draw_drive(
     world_T_camera = np.tile(np.eye(4), (num_frames, 1, 1))
     for i in range(num_frames):
         world_T_camera[i, :3, :3] = rotation(
-            pitch=pitch + np.deg2rad(0.15) * bump_pitch[i],
+            pitch=pitch + np.deg2rad(0.05) * bump_pitch[i],
             yaw=yaw + heading[i],
-            roll=roll + np.deg2rad(0.12) * bump_roll[i],
+            roll=roll + np.deg2rad(0.04) * bump_roll[i],
         )
     world_T_camera[:, :3, 3] = np.stack([x, -height + 0.01 * bump_y, z], axis=-1)
     return world_T_camera
