@@ -6,8 +6,6 @@ writes it under another name and renames it when it is whole, so a kill at any m
 previous checkpoints.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +16,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from packnet_jax import config as config_lib
 from packnet_jax.errors import CheckpointError
+from packnet_jax.quiet import without_warnings
 
 VARIABLES, TRAINING, CONFIG = "variables", "training", "config"
 CHECKPOINTS = "checkpoints"
@@ -75,7 +74,7 @@ class Checkpointer:
         """Saves in the background, unless this step is saved already."""
         if step in self._manager.all_steps():
             return
-        with _without_warnings():  # that some checkpoints carry no metrics
+        with without_warnings():  # that some checkpoints carry no metrics
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -189,16 +188,6 @@ def read_variables(step_folder: Path, abstract_variables: Any) -> Any:
 def abstract_like(tree: Any, sharding: jax.sharding.Sharding) -> Any:
     """The tree's shapes and dtypes, to be restored with this sharding."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def _step_folder(checkpoint: Path) -> Path:

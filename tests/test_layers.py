@@ -10,6 +10,7 @@ LAYERS = {
     "packnet_jax.errors": 0,
     "packnet_jax.batch": 0,
     "packnet_jax.bounds": 0,
+    "packnet_jax.quiet": 0,
     "packnet_jax.config": 0.5,  # raises the errors
     "packnet_jax.sharding": 0.5,
     "packnet_jax.image": 1,

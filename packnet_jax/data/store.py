@@ -18,6 +18,7 @@ from absl import logging
 from tensorflow_datasets.proto import tf_example_pb2
 
 from packnet_jax.errors import DataError
+from packnet_jax.quiet import without_warnings
 from tfds_builders.depth_codec import decode_depth
 from tfds_builders.frames import SPLIT, FramesBuilder
 from tfds_builders.pictures import CropBorders, decode_image
@@ -160,7 +161,7 @@ def open_store(make_builder: Callable[[], FramesBuilder]) -> FrameStore:
     Raises:
         DataError: nothing can be stored.
     """
-    with _quiet_tfds():
+    with without_warnings():  # that a configuration is custom, as all of ours are, or not built
         builder = make_builder()
         if not builder.is_prepared():
             with _only_one_process(Path(builder.data_dir).parent):
@@ -182,17 +183,6 @@ def open_store(make_builder: Callable[[], FramesBuilder]) -> FrameStore:
         mixed = ", ".join(f"{count} {name}" for name, count in store.depth_sources.items())
         logging.warning("%s mixes sources of depth: %s", full_name, mixed)
     return store
-
-
-@contextmanager
-def _quiet_tfds() -> Iterator[None]:
-    """Without TFDS's warnings that a configuration is custom, as all of ours are, or not built."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 @contextmanager
