@@ -23,7 +23,7 @@ def get_config():
     c.loss.upsample_depth_maps = False
     c.optim.depth.lr = c.optim.pose.lr = 4e-4
     c.optim.depth.warmup_steps = 200
-    c.optim.scheduler, c.optim.T_max = "CosineAnnealingLR", 15
+    c.optim.scheduler, c.optim.T_max = "CosineAnnealingLR", 16
     c.data.name = "synthetic_drive"
     c.data.split, c.data.eval_split = "train", "test"
     c.data.depth_type = "dense"
@@ -34,11 +34,11 @@ def get_config():
     c.data.synthetic.frames_per_street = 10
     c.data.synthetic.focal_ratio = 0.7
     c.train.batch_size = 4
-    c.train.num_steps = 2900
+    c.train.num_steps = 3200
     c.train.log_every_steps = 20
-    c.train.image_every_steps = 290
-    c.train.eval_every_steps = 725
-    c.train.checkpoint_every_steps = 725
+    c.train.image_every_steps = 320
+    c.train.eval_every_steps = 800
+    c.train.checkpoint_every_steps = 800
     c.eval.crop, c.eval.min_depth, c.eval.max_depth = "", 0.0, 80.0
     c.eval.batch_size = 8
     c.eval.median_baseline = True
