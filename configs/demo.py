@@ -1,15 +1,15 @@
 """The demo: learns depth from rendered streets on a laptop's CPU, and is tested on other streets.
 
 Command    make demo
-Expect     depth_pp_gt abs_rel 0.257 on the held-out streets, where the training set's per-pixel
-           median depth map scores 0.448 (one run); both are printed at the end.
+Expect     depth_pp_gt abs_rel 0.226 on the held-out streets, where the training set's per-pixel
+           median depth map scores 0.454 (one run); both are printed at the end.
 Hardware   two CPU cores, about 14 minutes of training.
 Source     our own; the networks are the smallest pair of the original, at 64x160, behind a lens
-           between KITTI's and DDAD's. The depth
-           network's rate warms up, since from random weights it otherwise ends in a constant before
-           the pose network has learnt anything; depth starts at one metre, since from the
-           original's start (0.2) near pixels run into the network's least depth; each scale is
-           compared at its own size, whose coarse images pull in the large motion of near pixels.
+           narrower than KITTI's. The depth network's rate warms up, since from random weights it
+           otherwise ends in a constant before the pose network has learnt anything; depth starts at
+           one metre, since from the original's start (0.2) near pixels run into the network's least
+           depth; each scale is compared at its own size, whose coarse images pull in the large
+           motion of near pixels.
 """
 
 from packnet_jax import config

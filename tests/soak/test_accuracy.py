@@ -31,7 +31,6 @@ def test_overfitting_five_real_frames(tmp_path):
     assert statistics.median(found) <= 0.11
 
 
-@pytest.mark.xfail(reason="an open goal: 0.57 is reached, see docs/benchmarks.md")
 def test_the_demo_halves_the_error_of_the_median_depth_map(tmp_path):
     output = cli.run("main", cli.config_file("demo"), "--workdir=demo", cwd=tmp_path)
     folder = tmp_path / "demo" / "eval"
