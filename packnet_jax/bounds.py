@@ -14,11 +14,6 @@ def smaller_of(x: Float[Array, "*#s"], y: Float[Array, "*#s"]) -> Float[Array, "
     return jnp.where((y < x) | jnp.isnan(y), y, x)
 
 
-def larger_of(x: Float[Array, "*#s"], y: Float[Array, "*#s"]) -> Float[Array, "*s"]:
-    """max(x, y), NaN if either is; the gradient goes to the larger one, to x if they are equal."""
-    return jnp.where((y > x) | jnp.isnan(y), y, x)
-
-
 def at_least(x: Float[Array, "*s"], bound: float | Float[Array, "*#s"]) -> Float[Array, "*s"]:
     """max(x, bound), NaN where x is; the gradient is 1 down to the bound itself and 0 below.
 
