@@ -180,7 +180,7 @@ def test_a_set_alone_is_the_only_source():
     (train,), (evaluation,) = data.train_sources, data.eval_sources
     assert (train.title, evaluation.title) == ("synthetic_drive-train", "synthetic_drive-test")
     assert train.synthetic == evaluation.synthetic == data.synthetic
-    assert train.synthetic.num_streets == 100
+    assert train.synthetic.num_streets == 200
 
 
 def test_json_brings_further_sets_back():
