@@ -6,8 +6,6 @@ last place that sees a `ConfigDict`.
 """
 
 import dataclasses
-import math
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +13,7 @@ from typing import Any, Literal
 from ml_collections import ConfigDict
 
 from packnet_jax.errors import ConfigError
+from packnet_jax.typed_config import build, fields_of, within
 
 SHAPE_MULTIPLE = 32  # the encoders halve an image five times
 DEPTH_TYPES = {
@@ -25,11 +24,6 @@ DEPTH_TYPES = {
 DatasetName = Literal["kitti_raw", "synthetic_drive"]
 MonitoredMode = Literal["depth", "depth_pp", "depth_gt", "depth_pp_gt"]
 MonitoredMetric = Literal["abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3"]
-
-
-def within(default: Any, low: float, high: float = math.inf) -> Any:
-    """A field whose value lies in [low, high]."""
-    return dataclasses.field(default=default, metadata={"low": low, "high": high})
 
 
 @dataclass(frozen=True)
@@ -255,7 +249,7 @@ class Config:
 
 def default() -> Any:
     """Every default, as a locked `ConfigDict`: a misspelt field fails where it is written."""
-    return ConfigDict(_fields_of(Config())).lock()
+    return ConfigDict(fields_of(Config())).lock()
 
 
 def source(**fields: Any) -> Any:
@@ -264,7 +258,7 @@ def source(**fields: Any) -> Any:
     `c.data.more_train = (config.source(name="kitti_raw", root="DIR", split="eigen_zhou"),)`; the
     command line overrides it with `--config.data.more_train[0].root=DIR`, quoted for the shell.
     """
-    return ConfigDict(_fields_of(SourceConfig(**fields))).lock()
+    return ConfigDict(fields_of(SourceConfig(**fields))).lock()
 
 
 def resolve(config: ConfigDict | dict[str, Any]) -> Config:
@@ -275,7 +269,7 @@ def resolve(config: ConfigDict | dict[str, Any]) -> Config:
             are in one message.
     """
     problems: list[str] = []
-    resolved = _build(Config, config, "config", problems)
+    resolved = build(Config, config, "config", problems)
     if not problems:
         problems += _violations(resolved)
     if problems:
@@ -286,66 +280,6 @@ def resolve(config: ConfigDict | dict[str, Any]) -> Config:
 def to_json_dict(config: Config) -> dict[str, Any]:
     """The configuration as plain dictionaries, ready for JSON; `resolve` reads it back."""
     return dataclasses.asdict(config)
-
-
-def _fields_of(node: Any) -> dict[str, Any]:
-    values = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}
-    return {k: _fields_of(v) if dataclasses.is_dataclass(v) else v for k, v in values.items()}
-
-
-def _build(cls: Any, raw: Any, path: str, problems: list[str]) -> Any:
-    if isinstance(raw, ConfigDict):  # at every level: its `to_dict` does not look into tuples
-        raw = raw.to_dict()
-    if not isinstance(raw, dict):
-        problems.append(f"{path}: given {raw!r}, expected a group of fields")
-        return None
-    hints = typing.get_type_hints(cls)
-    problems += [
-        f"{path}.{key}: unknown field; known: {', '.join(hints)}" for key in raw if key not in hints
-    ]
-    values = {}
-    for field in dataclasses.fields(cls):
-        where, hint = f"{path}.{field.name}", hints[field.name]
-        if field.name not in raw:
-            continue  # stored before the field existed: its default says what was done then
-        value = _coerce(hint, raw[field.name], where, problems)
-        values[field.name] = value
-        low, high = field.metadata.get("low"), field.metadata.get("high")
-        if value is not None and low is not None and not low <= value <= high:
-            wanted = f"at least {low}" if high == math.inf else f"{low} to {high}"
-            problems.append(f"{where}: given {value!r}, expected {wanted}")
-    return None if problems else cls(**values)
-
-
-def _coerce(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
-    """The value in the type of the hint; otherwise None, and a problem more."""
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, path, problems)
-    arguments = typing.get_args(hint)
-    if typing.get_origin(hint) is Literal:
-        if value in arguments:
-            return value
-        expected = "one of " + ", ".join(map(repr, arguments))
-    elif typing.get_origin(hint) is tuple:
-        length_fits = arguments[-1] is Ellipsis or (
-            isinstance(value, (tuple, list)) and len(value) == len(arguments)
-        )
-        if isinstance(value, (tuple, list)) and length_fits:
-            items = enumerate(value)
-            return tuple(_coerce(arguments[0], v, f"{path}[{i}]", problems) for i, v in items)
-        expected = str(hint)
-    elif hint is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    elif hint == int | float:  # the two mean different things
-        if type(value) in (int, float) and math.isfinite(value):
-            return value
-        expected = "a finite number"
-    elif hint is not float and type(value) is hint:
-        return value
-    else:
-        expected = "a finite number" if hint is float else hint.__name__
-    problems.append(f"{path}: given {value!r} ({type(value).__name__}), expected {expected}")
-    return None
 
 
 def _violations(c: Config) -> list[str]:

@@ -11,6 +11,7 @@ LAYERS = {
     "packnet_jax.batch": 0,
     "packnet_jax.bounds": 0,
     "packnet_jax.quiet": 0,
+    "packnet_jax.typed_config": 0,
     "packnet_jax.config": 0.5,  # raises the errors
     "packnet_jax.sharding": 0.5,
     "packnet_jax.image": 1,
