@@ -20,8 +20,12 @@ DEPTH_TYPES = {
     "kitti_raw": ("velodyne", "groundtruth", ""),
     "synthetic_drive": ("dense", "lidar", ""),
 }
+INPUT_DEPTH_TYPES = {
+    "kitti_raw": ("velodyne", "groundtruth", ""),
+    "synthetic_drive": ("lidar", ""),
+}
 
-DatasetName = Literal["kitti_raw", "synthetic_drive"]
+DatasetName = Literal["kitti_raw", "synthetic_drive", ""]
 MonitoredMode = Literal["depth", "depth_pp", "depth_gt", "depth_pp_gt"]
 MonitoredMetric = Literal["abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3"]
 
@@ -118,6 +122,7 @@ class SourceConfig:
     """One split of one data set; what differs between sets that are used together."""
 
     name: DatasetName = "kitti_raw"
+    """'' chooses none: recipes for data that nothing here reads leave the choice to the user."""
     root: str = ""
     """Folder of the raw data (the one that holds 2011_09_26/ and so on)."""
     split: str = "eigen_zhou"
@@ -125,14 +130,18 @@ class SourceConfig:
     depth_type: str = "velodyne"
     """Ground truth: 'velodyne' or 'groundtruth' (the improved one; kitti_raw), 'dense' or 'lidar'
     (synthetic_drive), '' for none."""
+    input_depth_type: str = ""
+    """Sparse depth that the network gets beside the picture in evaluation (PackNetSAN01):
+    'velodyne' or 'groundtruth' (kitti_raw), 'lidar' (synthetic_drive), '' for none."""
     repeat: int = within(1, 1)
     """How often an epoch of training goes through the split."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
     @property
     def title(self) -> str:
-        """`<dataset>-<split>`."""
-        return f"{self.name}-{Path(self.split).stem}"
+        """`<dataset>-<split>`, and `-with_<input_depth_type>` where the network sees that."""
+        name = f"{self.name or 'none'}-{Path(self.split).stem}"
+        return f"{name}-with_{self.input_depth_type}" if self.input_depth_type else name
 
 
 @dataclass(frozen=True)
@@ -157,6 +166,9 @@ class DataConfig(SourceConfig):
     (y, x); see `tfds_builders.pictures.crop_box`. An integer is pixels, a float a fraction."""
     crop_eval_borders: tuple[int | float, ...] = ()
     """The same for evaluation, where the ground truth stays whole."""
+    input_depth_resize: Literal["keep_points", "nearest"] = "keep_points"
+    """How input depth comes to `image_shape`: every point is moved, as the original does for its
+    validation, or pixels are picked, which loses most points, as for its test."""
     jittering: tuple[float, ...] = (0.2, 0.2, 0.2, 0.05)
     """Brightness, contrast, saturation, hue; () switches jitter off."""
     back_context: int = within(1, 0)
@@ -228,10 +240,36 @@ class EvalConfig:
     min_depth: float = within(0.0, 0)
     max_depth: float = within(80.0, 0)
     scale_output: Literal["resize", "top-center"] = "resize"
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the network computes in. With bfloat16 its normalisations and last layers, and the
+    metrics, stay in float32; meant for accelerators (`--half` in the original)."""
     num_pictures: int = within(5, 0)
     """How many pictures with their inverse depth each evaluation writes."""
     median_baseline: bool = False
     """Also score the training set's per-pixel median depth map, which has learnt nothing."""
+
+
+@dataclass(frozen=True)
+class SaveDepthConfig:
+    """What is written of each picture, under the original's names."""
+
+    rgb: bool = True
+    """The picture as the network sees it."""
+    viz: bool = True
+    """Inverse depth in colours."""
+    npz: bool = True
+    """`depth` in metres, exact, and `intrinsics`."""
+    png: bool = True
+    """Depth in 1/256 metre, 16 bit."""
+
+
+@dataclass(frozen=True)
+class SaveConfig:
+    """What `--mode=eval` writes beside its reports."""
+
+    folder: str = ""
+    """'' for nothing."""
+    depth: SaveDepthConfig = SaveDepthConfig()
 
 
 @dataclass(frozen=True)
@@ -245,6 +283,7 @@ class Config:
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
+    save: SaveConfig = SaveConfig()
 
 
 def default() -> Any:
@@ -364,7 +403,9 @@ def _violations(c: Config) -> list[str]:
 
 
 def _source_rules(s: SourceConfig, at: str) -> list[tuple[bool, str]]:
-    depth_types = DEPTH_TYPES[s.name]
+    if not s.name:
+        return []
+    depth_types, input_depth_types = DEPTH_TYPES[s.name], INPUT_DEPTH_TYPES[s.name]
     return [
         (
             s.name != "kitti_raw" or bool(s.root),
@@ -375,6 +416,11 @@ def _source_rules(s: SourceConfig, at: str) -> list[tuple[bool, str]]:
             s.depth_type in depth_types,
             f"{at}.depth_type: given {s.depth_type!r}, but {s.name} has "
             f"{', '.join(map(repr, depth_types))}",
+        ),
+        (
+            s.input_depth_type in input_depth_types,
+            f"{at}.input_depth_type: given {s.input_depth_type!r}, but {s.name} has "
+            f"{', '.join(map(repr, input_depth_types))}",
         ),
     ]
 

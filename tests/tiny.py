@@ -83,7 +83,7 @@ def data_sets(config: Config) -> DataSets:
         train=train,
         train_examples=(examples,),
         train_name="memory-train",
-        evaluations=(EvalSet(examples, "memory-test"),),
+        evaluations=(EvalSet(examples, "memory-test", "test"),),
         num_context=2,
     )
 
