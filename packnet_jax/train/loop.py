@@ -20,7 +20,8 @@ from packnet_jax.convert.imagenet import with_imagenet_encoders
 from packnet_jax.data.meter import BatchIterator
 from packnet_jax.data.open import DataSets
 from packnet_jax.errors import TrainingError
-from packnet_jax.evaluate import Report, evaluate_sets
+from packnet_jax.evaluate import evaluate_sets
+from packnet_jax.report import Report
 from packnet_jax.sfm import Networks
 from packnet_jax.train.dashboard import Dashboard, Rates, memory_gib
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
@@ -100,7 +101,7 @@ def train(
             if (done % eval_every == 0 or done == num_steps) and stop.received is None:
                 reports = _evaluate(done, state, config, networks, data, workdir, mesh)
                 for report in reports:
-                    dashboard.report(report)
+                    dashboard.report(done, report)
                 metrics = reports[0].scalars()
             if done % config.train.checkpoint_every_steps == 0 or metrics or is_last:
                 checkpointer.save(
