@@ -1,7 +1,9 @@
 """Depth and pose networks, chosen by name and version.
 
-Depth networks map `rgb` [B,H,W,3] in [0, 1] to four inverse depth maps, finest first. Pose
-networks map a target and its context images to one motion `context_T_target` per context image.
+Depth networks map `rgb` [B,H,W,3] in [0, 1] to four inverse depth maps, finest first; what some of
+them can do besides, is a method of theirs: `PackNetSAN.with_and_without_depth`,
+`RaySurfaceResNet.with_ray_surface`. Pose networks map a target and its context images to one motion
+`context_T_target` per context image.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,8 +15,10 @@ from flax import linen as nn
 from packnet_jax.errors import ConfigError
 from packnet_jax.networks.depth_resnet import DepthResNet
 from packnet_jax.networks.packnet import PackNet
+from packnet_jax.networks.packnet_san import PackNetSAN
 from packnet_jax.networks.pose_net import PoseNet
 from packnet_jax.networks.pose_resnet import PoseResNet
+from packnet_jax.networks.ray_surface_resnet import RaySurfaceResNet
 
 Constructors = Mapping[str, Mapping[str, Callable[[], nn.Module]]]
 
@@ -35,12 +39,15 @@ def _packnets(**parameters: Any) -> Mapping[str, Callable[[], nn.Module]]:
 DEPTH_NETS: Constructors = {
     "DepthResNet": _resnets(DepthResNet),
     "PackNet01": _packnets(),
+    "PackNetSAN01": {"1A": PackNetSAN},
     "PackNetSlim01": _packnets(widths=(32, 64, 128, 256, 512), num_3d_features=4),
+    "RaySurfaceResNet": _resnets(RaySurfaceResNet),
 }
 """Depth networks: name, then version.
 
 Differs: the original's PackNetSlim01 1B stops with an error, since it adds 64 features to 32 at one
 level; here the unpacked features always have the width of the skip connection they are added to.
+The original lists PackNetSAN01 1B, which can not run for the same reason; here there is none.
 """
 
 POSE_NETS: Constructors = {
@@ -53,14 +60,20 @@ Differs: the original lists PoseResNet 34 and refuses to build it.
 """
 
 
-def make_depth_net(name: str, version: str, *, initial_inv_depth: float = 0.0) -> nn.Module:
+def make_depth_net(
+    name: str, version: str, *, initial_inv_depth: float = 0.0, dropout: float = 0.0
+) -> nn.Module:
     """The depth network of that name and version, as `DEPTH_NETS` lists them.
 
     Args:
       initial_inv_depth: the inverse depth that fresh weights start near; 0 for the original's.
+      dropout: share of channels that training drops from the residual shortcuts, in [0, 1).
 
     Raises:
-      ConfigError: unknown name or version, or an inverse depth that it can not have.
+      ConfigError: unknown name or version, an inverse depth that it can not have, or dropout in a
+        network without.
+
+    Differs: the original passes over dropout that a network does not have.
     """
     network: Any = _make("depth", DEPTH_NETS, name, version)
     low, high = network.inv_depth_range
@@ -69,7 +82,15 @@ def make_depth_net(name: str, version: str, *, initial_inv_depth: float = 0.0) -
             f"config.model.initial_inv_depth: given {initial_inv_depth}, but {name} predicts "
             f"between {low} and {high}; choose a value well inside, or 0 for the original's start"
         )
-    return network.clone(initial_inv_depth=initial_inv_depth)
+    network = network.clone(initial_inv_depth=initial_inv_depth)
+    if not dropout:
+        return network
+    if not isinstance(network, PackNet):
+        raise ConfigError(
+            f"config.model.depth_net.dropout: given {dropout}, but {name} has no dropout; leave it "
+            "0, or take a PackNet"
+        )
+    return network.clone(dropout=dropout)
 
 
 def make_pose_net(name: str, version: str) -> nn.Module:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 def at_least_float32(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
@@ -12,12 +12,12 @@ def at_least_float32(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
 
 
 class BatchNorm(nn.Module):
-    """Normalises every channel over batch and image.
+    """Normalises every channel over batch and image, or over the pixels that `where` selects.
 
     running <- momentum * running + (1 - momentum) * batch, the variance with divisor n - 1;
     the normalisation itself uses divisor n. Under jit the statistics are those of the whole
     (global) batch, however it is split over devices. They are computed and kept in float32 where
-    the features are narrower.
+    the features are narrower. Where `where` selects no pixel at all, the running ones stay.
 
     Source: torch.nn.BatchNorm2d, whose `momentum` is one minus this one.
     Differs: flax's own BatchNorm keeps the biased variance, which drifts from the original.
@@ -27,7 +27,13 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w c"]:
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        *,
+        train: bool,
+        where: Bool[Array, "b h w 1"] | None = None,
+    ) -> Float[Array, "b h w c"]:
         shape, given_dtype = x.shape[-1:], x.dtype
         x = at_least_float32(x)
         scale = self.param("scale", nn.initializers.ones, shape)
@@ -37,15 +43,23 @@ class BatchNorm(nn.Module):
         if not train:
             mean, var = running_mean.value, running_var.value
         else:
-            mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+            count = x.size // x.shape[-1] if where is None else jnp.sum(where)
+            # Of nothing there is no mean: then of everything, which keeps gradients finite.
+            selected = None if where is None else where | (count == 0)
+            mean, var = (f(x, (0, 1, 2), where=selected) for f in (jnp.mean, jnp.var))
             if not self.is_initializing():
-                count = x.size // x.shape[-1]
-                unbiased = var * (count / max(count - 1, 1))
-                running_mean.value = self._blend(running_mean.value, mean)
-                running_var.value = self._blend(running_var.value, unbiased)
+                unbiased = var * (count / jnp.maximum(count - 1, 1))
+                running_mean.value = self._blend(running_mean.value, mean, count)
+                running_var.value = self._blend(running_var.value, unbiased, count)
         normalized = (x - mean) * (lax.rsqrt(var + self.epsilon) * scale) + bias
         return normalized.astype(given_dtype)
 
-    def _blend(self, running: Float[Array, " c"], batch: Float[Array, " c"]) -> Float[Array, " c"]:
+    def _blend(
+        self,
+        running: Float[Array, " c"],
+        batch: Float[Array, " c"],
+        count: int | Int[Array, ""],
+    ) -> Float[Array, " c"]:
         batch = lax.stop_gradient(batch)
-        return self.momentum * running + (1 - self.momentum) * batch
+        blended = self.momentum * running + (1 - self.momentum) * batch
+        return jnp.where(count > 0, blended, running)

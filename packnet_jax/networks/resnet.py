@@ -1,18 +1,28 @@
-"""The residual encoder of the ResNet depth and pose networks.
+"""The residual encoder of the ResNet depth and pose networks, and the decoder of dense maps.
 
 He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
-from packnet_jax.networks.layers import check_image_size, conv2d, kaiming_fan_out_init
-from packnet_jax.networks.norm import BatchNorm
+from packnet_jax.networks.layers import (
+    ReflectConv,
+    check_image_size,
+    conv2d,
+    kaiming_fan_out_init,
+    upsample_nearest_2x,
+)
+from packnet_jax.networks.norm import BatchNorm, at_least_float32
 
 STAGE_SIZES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 STAGE_WIDTHS = (64, 128, 256, 512)
+DECODER_WIDTHS = (16, 32, 64, 128, 256)
 
 IMAGE_MEAN = 0.45
 IMAGE_STD = 0.225
@@ -117,3 +127,35 @@ class ResNetEncoder(nn.Module):
                 x = block(width, stride, name=f"layer{stage}_{i}")(x, train=train)
             features.append(x)
         return tuple(features)
+
+
+class ResNetDecoder(nn.Module):
+    """Maps at full resolution, 1/2, 1/4, ... from the encoder's five features, finest first.
+
+    Source: packnet-sfm networks/layers/resnet/depth_decoder.py: DepthDecoder;
+    raysurface_decoder.py: RaySurfaceDecoder.
+    """
+
+    activation: Callable[[Array], Array]
+    num_channels: int = 1
+    num_scales: int = 4
+    head_bias_init: Initializer | None = None
+    """Of the last convolutions; torch's default if there is none."""
+
+    @nn.compact
+    def __call__(
+        self, features: tuple[Float[Array, "b _ _ _"], ...]
+    ) -> tuple[Float[Array, "b _ _ {self.num_channels}"], ...]:
+        maps = []
+        x = features[-1]
+        for level in (4, 3, 2, 1, 0):
+            width = DECODER_WIDTHS[level]
+            x = nn.elu(ReflectConv(width, name=f"upconv_{level}_0")(x))
+            x = upsample_nearest_2x(x)
+            if level > 0:
+                x = jnp.concatenate([x, features[level - 1]], axis=-1)
+            x = nn.elu(ReflectConv(width, name=f"upconv_{level}_1")(x))
+            if level < self.num_scales:
+                head = ReflectConv(self.num_channels, self.head_bias_init, name=f"disp_{level}")
+                maps.append(self.activation(head(at_least_float32(x))))
+        return tuple(reversed(maps))

@@ -16,6 +16,8 @@ from golden.seeded import load_golden, seeded_state_dict
 from packnet_jax.convert.rules import RULES, RuleTable, target_of
 from packnet_jax.convert.state_dict import from_state_dict
 from packnet_jax.networks import DEPTH_NETS, make_depth_net, make_pose_net
+from packnet_jax.networks.packnet_san import CompletionOutput
+from packnet_jax.networks.ray_surface_resnet import RaySurfaceOutput
 from packnet_jax.networks.resnet import STAGE_SIZES
 
 NAMES = (
@@ -24,12 +26,25 @@ NAMES = (
     "DepthResNet_50",
     "PackNet01_1A",
     "PackNet01_1B",
+    "PackNetSAN01_1A",
     "PackNetSlim01_1A",
     "PoseNet",
     "PoseResNet_18",
     "PoseResNet_50",
+    "RaySurfaceResNet_18",
 )
 """Every network that has a golden file."""
+
+METHODS = {"PackNetSAN01": "with_and_without_depth", "RaySurfaceResNet": "with_ray_surface"}
+"""What gives all outputs that a golden file holds; elsewhere it is the call itself."""
+
+
+class Inputs(NamedTuple):
+    """What the networks are run on; each takes its part."""
+
+    rgb: np.ndarray
+    rgb_context: np.ndarray
+    input_depth: np.ndarray
 
 
 class NetworkCase(NamedTuple):
@@ -40,6 +55,7 @@ class NetworkCase(NamedTuple):
     variables: dict[str, Any]
     rules: RuleTable
     golden: dict[str, np.ndarray]
+    method: str
 
     @property
     def golden_set(self) -> str:
@@ -70,24 +86,68 @@ def channels_last(array: np.ndarray) -> np.ndarray:
 
 def load_case(golden_name: str) -> NetworkCase:
     """The case of a golden file, on the inputs of all of them."""
-    arrays = load_golden("nets/inputs.npz")
-    rgb = channels_last(arrays["rgb"])
-    context = [channels_last(arrays[f"context{i}"]) for i in range(2)]
-    return make_case(golden_name, rgb, np.stack(context, axis=1))
+    return make_case(golden_name, golden_inputs())
 
 
-def make_case(golden_name: str, rgb: np.ndarray, rgb_context: np.ndarray) -> NetworkCase:
+def golden_inputs() -> Inputs:
+    arrays = {name: channels_last(a) for name, a in load_golden("nets/inputs.npz").items()}
+    context = np.stack([arrays["context0"], arrays["context1"]], axis=1)
+    return Inputs(arrays["rgb"], context, arrays["input_depth"])
+
+
+def make_case(golden_name: str, given: Inputs) -> NetworkCase:
     """A network with the seeded weights, on images of any size."""
     name, _, version = golden_name.partition("_")
-    if name in DEPTH_NETS:
-        net, inputs = make_depth_net(name, version), (rgb,)
+    if name == "PackNetSAN01":
+        net, inputs = make_depth_net(name, version), (given.rgb, given.input_depth)
+    elif name in DEPTH_NETS:
+        net, inputs = make_depth_net(name, version), (given.rgb,)
     else:
-        net, inputs = make_pose_net(name, version), (rgb, rgb_context)
+        net, inputs = make_pose_net(name, version), (given.rgb, given.rgb_context)
     init = functools.partial(net.init, train=False)
     template = jax.eval_shape(init, jax.random.key(0), *inputs)
     variables = from_state_dict(seeded_state_dict(golden_name), RULES[name], template)
     golden = load_golden(f"nets/{golden_name}.npz")
-    return NetworkCase(golden_name, net, inputs, variables, RULES[name], golden)
+    method = METHODS.get(name, "__call__")
+    return NetworkCase(golden_name, net, inputs, variables, RULES[name], golden, method)
+
+
+def named_outputs(outputs: Any) -> dict[str, np.ndarray]:
+    """By the names of the golden files, without the mode that leads them."""
+    match outputs:
+        case CompletionOutput():
+            return {
+                **_named_pyramid("rgb.inv_depth", outputs.inv_depth_pyramid),
+                **_named_pyramid("rgbd.inv_depth", outputs.inv_depth_pyramid_rgbd),
+                "depth_loss": outputs.depth_loss,
+            }
+        case RaySurfaceOutput():
+            pyramid = _named_pyramid("inv_depth", outputs.inv_depth_pyramid)
+            return {**pyramid, "ray_surface": outputs.ray_surface}
+        case tuple():
+            return _named_pyramid("inv_depth", outputs)
+        case _:
+            return {"pose": outputs}
+
+
+def _named_pyramid(name: str, pyramid: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
+    """Training numbers the scales, evaluation has the finest alone."""
+    assert len(pyramid) == 4
+    return {name: pyramid[0], **{f"{name}{i}": scale for i, scale in enumerate(pyramid)}}
+
+
+def compare_outputs(
+    parity: Parity, case: NetworkCase, mode: str, outputs: Any, *, tolerance: float
+) -> None:
+    """Every output that the golden file holds of a mode, "eval" or "train"."""
+    named = named_outputs(outputs)
+    entries = [entry for entry in case.golden if entry.startswith(f"{mode}.")]
+    assert entries
+    for entry in entries:
+        expected = case.golden[entry]
+        expected = channels_last(expected) if expected.ndim == 4 else expected
+        actual = named[entry.removeprefix(f"{mode}.")]
+        parity.compare(case.golden_set, entry, actual, expected, tolerance=tolerance)
 
 
 def run_eval(case: NetworkCase) -> tuple[Any, dict[str, tuple[np.ndarray, ...]]]:
@@ -95,7 +155,9 @@ def run_eval(case: NetworkCase) -> tuple[Any, dict[str, tuple[np.ndarray, ...]]]
 
     @jax.jit
     def apply(variables):
-        return case.net.apply(variables, *case.inputs, train=False, capture_intermediates=True)
+        return case.net.apply(
+            variables, *case.inputs, train=False, method=case.method, capture_intermediates=True
+        )
 
     outputs, captured = apply(case.variables)
     return outputs, _by_path(captured["intermediates"])
@@ -114,6 +176,7 @@ def run_train(case: NetworkCase) -> TrainResult:
             {"params": params, **batch_stats},
             *case.inputs,
             train=True,
+            method=case.method,
             mutable=["batch_stats"],
             capture_intermediates=is_residual_convolution,
         )
@@ -142,11 +205,12 @@ def module_of(case: NetworkCase, name: str) -> tuple[str, Callable[[Any], Any]]:
         stage = int(match[1])
         last = STAGE_SIZES[case.net.depth][stage - 1] - 1  # pyright: ignore
         return f"encoder/layer{stage}_{last}", _unchanged
-    if match := re.fullmatch(r"decoder\.decoder\.(\d+)", name):
-        i = int(match[1])
+    if match := re.fullmatch(r"(decoder|ray_surf)\.decoder\.(\d+)", name):
+        decoder = {"decoder": "decoder", "ray_surf": "ray_surface_decoder"}[match[1]]
+        i = int(match[2])
         if i >= 10:
-            return f"decoder/disp_{i - 10}", _unchanged
-        return f"decoder/upconv_{4 - i // 2}_{i % 2}", nn.elu
+            return f"{decoder}/disp_{i - 10}", _unchanged
+        return f"{decoder}/upconv_{4 - i // 2}_{i % 2}", nn.elu
     paths = {
         "encoder.encoder.conv1": "encoder/conv1",
         **{
@@ -156,6 +220,7 @@ def module_of(case: NetworkCase, name: str) -> tuple[str, Callable[[Any], Any]]:
         "pose_pred": "pose",
     }
     if case.golden_name.startswith("PackNet"):
+        name = re.sub(r"^(encoder|decoder)\.", "", name)
         num_blocks = case.net.num_blocks  # pyright: ignore
         paths |= {f"conv{i}": f"conv{i}_{n - 1}" for i, n in enumerate(num_blocks, start=2)}
     return paths.get(name, name), _unchanged
@@ -172,7 +237,7 @@ def compare_features(
     names = [key.removeprefix("feat.") for key in case.golden if key.startswith("feat.")]
     for name in names:
         path, activation = module_of(case, name)
-        # The last call: the golden files keep the features of the last context image.
+        # The last call: the golden files keep the features of the last context image, or pass.
         feature = np.asarray(activation(features[path][-1]), np.float64)
         feature = np.moveaxis(feature, -1, 1)
         assert feature.shape == tuple(case.golden[f"featshape.{name}"])

@@ -37,6 +37,8 @@ def seeded_tensor(name: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarra
             values = 1 + 0.1 * noise
         case "weight", _:
             values = noise / math.sqrt(math.prod(shape[1:]))
+        case "kernel", _:
+            values = noise / math.sqrt(math.prod(shape[:-1]))
         case "bias" | "running_mean", _:
             values = 0.1 * noise
         case "running_var", _:
@@ -50,12 +52,13 @@ def load_manifest(network: str) -> dict:
     return json.loads((GOLDEN_DIR / "manifests" / f"{network}.json").read_text())
 
 
-def seeded_state_dict(network: str) -> dict[str, np.ndarray]:
-    """The original's state dict for `network`, such as "PackNet01_1A"."""
+def seeded_state_dict(network: str, prefix: str = "") -> dict[str, np.ndarray]:
+    """The original's state dict for `network`, such as "PackNet01_1A"; of names with `prefix`."""
     manifest = load_manifest(network)
     return {
         entry["name"]: seeded_tensor(entry["name"], tuple(entry["shape"]), manifest["seed"])
         for entry in manifest["tensors"]
+        if entry["name"].startswith(prefix)
     }
 
 

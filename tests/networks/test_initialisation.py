@@ -13,8 +13,10 @@ from flax import traverse_util
 
 from packnet_jax.networks.depth_resnet import DepthResNet
 from packnet_jax.networks.packnet import PackNet
+from packnet_jax.networks.packnet_san import PackNetSAN
 from packnet_jax.networks.pose_net import PoseNet
 from packnet_jax.networks.pose_resnet import PoseResNet
+from packnet_jax.networks.ray_surface_resnet import RaySurfaceResNet
 
 LEAST_P_VALUE = 1e-5  # about 60 kernels a network, fixed keys
 MAX_SAMPLES = 20_000
@@ -22,6 +24,7 @@ MAX_SAMPLES = 20_000
 RGB = jnp.zeros((1, 32, 32, 3))
 CONTEXT = jnp.zeros((1, 2, 32, 32, 3))
 SMALL_PACKNET = PackNet(widths=(16, 16, 32, 64, 64), num_3d_features=4)
+SMALL_SAN = PackNetSAN(widths=(16, 16, 32, 32, 32))
 
 
 def fresh(net, *inputs):
@@ -91,11 +94,30 @@ def test_packnet_and_pose_net_are_xavier_uniform_with_zero_biases(net, inputs, n
     assert_norms_start_as_identity(variables)
 
 
-@pytest.mark.parametrize("depth", [18, 50])
+def test_sparse_convolutions_start_as_torch_s_do_and_fusion_adds_them_to_what_is_there():
+    variables = fresh(SMALL_SAN, RGB)
+    kernels = kernels_of(variables)
+    sparse = {path: k for path, k in kernels.items() if path.startswith("params/sparse_encoder")}
+    assert len(sparse) == 5 * 6
+    for path, kernel in kernels.items():
+        distribution = torch_default(kernel) if path in sparse else xavier_uniform(kernel)
+        assert np.abs(kernel).max() <= distribution.support()[1] * (1 + 1e-6), path
+        assert p_value(kernel, distribution) > LEAST_P_VALUE, path
+        assert (path.removesuffix("kernel") + "bias" in variables) == (path not in sparse)
+    np.testing.assert_array_equal(variables["params/fusion_scale"], np.ones(5))
+    np.testing.assert_array_equal(variables["params/fusion_bias"], np.zeros(5))
+    assert_norms_start_as_identity(variables)
+
+
 @pytest.mark.parametrize(
-    ("network", "inputs", "num_decoder_kernels"),
-    [(DepthResNet, (RGB,), 14), (PoseResNet, (RGB, CONTEXT), 4)],
-    ids=["DepthResNet", "PoseResNet"],
+    ("network", "depth", "inputs", "num_decoder_kernels"),
+    [
+        (DepthResNet, 18, (RGB,), 14),
+        (DepthResNet, 50, (RGB,), 14),
+        (PoseResNet, 18, (RGB, CONTEXT), 4),
+        (PoseResNet, 50, (RGB, CONTEXT), 4),
+        (RaySurfaceResNet, 18, (RGB,), 14 + 11),
+    ],
 )
 def test_residual_encoders_are_kaiming_normal_and_decoders_as_torch_starts_them(
     network, depth, inputs, num_decoder_kernels
@@ -103,7 +125,7 @@ def test_residual_encoders_are_kaiming_normal_and_decoders_as_torch_starts_them(
     variables = fresh(network(depth=depth), *inputs)
     kernels = kernels_of(variables)
     encoder = {path: k for path, k in kernels.items() if path.startswith("params/encoder")}
-    decoder = {path: k for path, k in kernels.items() if path.startswith("params/decoder")}
+    decoder = {path: k for path, k in kernels.items() if path not in encoder}
     assert len(encoder) == {18: 20, 50: 53}[depth]
     assert len(decoder) == num_decoder_kernels
     for path, kernel in encoder.items():

@@ -1,3 +1,5 @@
+import jax
+import jax.numpy as jnp
 import pytest
 
 from packnet_jax.convert.rules import RULES
@@ -28,7 +30,12 @@ def test_unknown_versions_list_the_known_ones():
 
 
 @pytest.mark.parametrize(
-    "make, name", [(make_depth_net, "DepthResNet"), (make_pose_net, "PoseResNet")]
+    "make, name",
+    [
+        (make_depth_net, "DepthResNet"),
+        (make_depth_net, "RaySurfaceResNet"),
+        (make_pose_net, "PoseResNet"),
+    ],
 )
 @pytest.mark.parametrize("depth", ["18", "34", "50"])
 def test_pretrained_versions_are_the_same_networks(make, name, depth):
@@ -48,6 +55,22 @@ def test_every_network_has_rules_for_its_weights():
     assert {*DEPTH_NETS, *POSE_NETS} == set(RULES)
 
 
+def test_every_depth_network_answers_an_image_with_four_maps():
+    """Whatever else it can do: what training and evaluation call."""
+    rgb = jnp.zeros((2, 32, 96, 3))
+    for name, versions in DEPTH_NETS.items():
+        net = make_depth_net(name, next(iter(versions)))
+        pyramid, _ = jax.eval_shape(
+            lambda net=net: net.init_with_output(jax.random.key(0), rgb, train=True)
+        )
+        assert [x.shape for x in pyramid] == [(2, 32 >> i, 96 >> i, 1) for i in range(4)], name
+
+
+def test_packnet_san_has_one_version():
+    with pytest.raises(ConfigError, match="'1B' of PackNetSAN01; expected one of '1A'"):
+        make_depth_net("PackNetSAN01", "1B")
+
+
 def test_slim_is_the_same_network_with_other_widths():
     slim, full = make_depth_net("PackNetSlim01", "1A"), make_depth_net("PackNet01", "1A")
     assert type(slim) is type(full)
@@ -55,7 +78,15 @@ def test_slim_is_the_same_network_with_other_widths():
     assert (slim.num_3d_features, full.num_3d_features) == (4, 8)
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [("DepthResNet", 0.01, 10), ("PackNet01", 0, 2)])
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("DepthResNet", 0.01, 10),
+        ("RaySurfaceResNet", 0.01, 10),
+        ("PackNet01", 0, 2),
+        ("PackNetSAN01", 0, 2),
+    ],
+)
 def test_an_initial_inverse_depth_lies_within_what_the_network_predicts(name, low, high):
     version = next(iter(DEPTH_NETS[name]))
     middle = (low + high) / 2
@@ -63,3 +94,16 @@ def test_an_initial_inverse_depth_lies_within_what_the_network_predicts(name, lo
     for outside in (high, high + 1):
         with pytest.raises(ConfigError, match=f"between {low}.* and {high}"):
             make_depth_net(name, version, initial_inv_depth=outside)
+
+
+@pytest.mark.parametrize("name", [n for n in DEPTH_NETS if n.startswith("PackNet")])
+def test_packnets_take_dropout(name):
+    assert make_depth_net(name, "1A", dropout=0.5).dropout == 0.5
+    assert make_depth_net(name, "1A").dropout == 0
+
+
+@pytest.mark.parametrize("name", ["DepthResNet", "RaySurfaceResNet"])
+def test_networks_without_dropout_refuse_it(name):
+    with pytest.raises(ConfigError, match=rf"dropout: given 0\.5, but {name} has no dropout"):
+        make_depth_net(name, "18", dropout=0.5)
+    assert make_depth_net(name, "18", dropout=0.0) == make_depth_net(name, "18")

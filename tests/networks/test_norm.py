@@ -38,3 +38,44 @@ def test_a_single_pixel_leaves_finite_statistics():
     variables = BatchNorm().init(jax.random.key(0), x, train=True)
     _, updates = BatchNorm().apply(variables, x, train=True, mutable=["batch_stats"])
     assert np.all(np.isfinite(updates["batch_stats"]["var"]))
+
+
+def test_selected_pixels_are_all_that_counts(x):
+    """Their statistics, though every pixel is normalised with them."""
+    where = jax.random.bernoulli(jax.random.key(2), 0.4, (2, 3, 4, 1))
+    net = BatchNorm()
+    variables = net.init(jax.random.key(1), x, train=True, where=where)
+    y, updates = net.apply(variables, x, train=True, where=where, mutable=["batch_stats"])
+    pixels = np.asarray(x, np.float64)[np.broadcast_to(where, (2, 3, 4, 1))[..., 0]]
+    assert 1 < len(pixels) < 24
+    mean, var = pixels.mean(0), pixels.var(0)
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5), atol=1e-5)
+    stats = updates["batch_stats"]
+    np.testing.assert_allclose(stats["mean"], 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * pixels.var(0, ddof=1), rtol=1e-5)
+
+
+def test_selecting_every_pixel_is_selecting_none_in_particular(x):
+    net = BatchNorm()
+    variables = net.init(jax.random.key(1), x, train=True)
+    everywhere = jnp.ones((2, 3, 4, 1), bool)
+    plain, selected = (
+        net.apply(variables, x, train=True, where=where, mutable=["batch_stats"])
+        for where in (None, everywhere)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), plain, selected)
+
+
+def test_without_a_selected_pixel_the_running_statistics_stay_and_nothing_is_infinite(x):
+    net = BatchNorm()
+    nowhere = jnp.zeros((2, 3, 4, 1), bool)
+    variables = net.init(jax.random.key(1), x, train=True)
+
+    def total(x):
+        y, updates = net.apply(variables, x, train=True, where=nowhere, mutable=["batch_stats"])
+        return jnp.sum(jnp.where(nowhere, y, 0) ** 2), updates["batch_stats"]
+
+    for given in (x, jnp.zeros_like(x)):
+        gradient, stats = jax.grad(total, has_aux=True)(given)
+        np.testing.assert_array_equal(gradient, 0)
+        jax.tree.map(np.testing.assert_array_equal, stats, variables["batch_stats"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from packnet_jax.networks.depth_resnet import DepthDecoder, DepthResNet
+from packnet_jax.networks.depth_resnet import DepthResNet, decode_inv_depth
 from packnet_jax.networks.layers import (
     ConvNormElu,
     InvDepthHead,
@@ -32,6 +32,7 @@ from packnet_jax.networks.resnet import (
     IMAGE_MEAN,
     BasicBlock,
     Bottleneck,
+    ResNetDecoder,
     ResNetEncoder,
     Shortcut,
     max_pool_3x3,
@@ -239,18 +240,44 @@ def test_the_encoder_sees_deviations_from_its_mean_at_five_scales():
         assert feature[1].min() > 0
 
 
-def test_the_decoder_starts_from_the_coarsest_features_and_ends_at_full_size():
-    features = tuple(random_maps(1, 32 >> i, 64 >> i, 8) for i in range(5))
-    net = DepthDecoder()
+def decoder_with_heads(net, features, num_scales):
+    """Variables with which the logits are the number of their scale everywhere."""
     variables = constant_variables(net, features)
-    for scale in range(4):
+    for scale in range(num_scales):
         head = variables["params"][f"disp_{scale}"]["conv"]
-        head["kernel"], head["bias"] = 0 * head["kernel"], jnp.full(1, float(scale))
+        head["kernel"], head["bias"] = 0 * head["kernel"], head["bias"] * 0 + scale
+    return variables
+
+
+@pytest.mark.parametrize(
+    ("activation", "num_channels", "num_scales"), [(nn.sigmoid, 1, 4), (jnp.tanh, 3, 1)]
+)
+def test_the_decoder_starts_from_the_coarsest_features_and_ends_at_full_size(
+    activation, num_channels, num_scales
+):
+    features = tuple(random_maps(1, 32 >> i, 64 >> i, 8) for i in range(5))
+    net = ResNetDecoder(activation, num_channels=num_channels, num_scales=num_scales)
+    variables = decoder_with_heads(net, features, num_scales)
     maps = jax.jit(lambda features: net.apply(variables, features))(features)
+    assert len(maps) == num_scales
     for scale, values in enumerate(maps):
-        assert values.shape == (1, 64 >> scale, 128 >> scale, 1)
-        expected = nn.sigmoid(jnp.full(values.shape, float(scale)))
+        assert values.shape == (1, 64 >> scale, 128 >> scale, num_channels)
+        expected = activation(jnp.full(values.shape, float(scale)))
         np.testing.assert_allclose(values, expected, rtol=1e-6)
+
+
+def test_sigmoids_become_inverse_depth_between_those_of_100_and_of_a_tenth():
+    class Decode(nn.Module):
+        @nn.compact
+        def __call__(self, features):
+            return decode_inv_depth(features, initial_inv_depth=0.0, name="decoder")
+
+    features = tuple(random_maps(1, 32 >> i, 64 >> i, 8) for i in range(5))
+    decoder = decoder_with_heads(ResNetDecoder(nn.sigmoid), features, 4)
+    variables = {"params": {"decoder": decoder["params"]}}
+    for scale, inv_depth in enumerate(jax.jit(Decode().apply)(variables, features)):
+        expected = 0.01 + (10 - 0.01) / (1 + np.exp(-scale))
+        np.testing.assert_allclose(inv_depth, np.full(inv_depth.shape, expected), rtol=1e-6)
 
 
 def test_the_border_of_a_reflecting_convolution_is_a_mirror():
