@@ -98,7 +98,8 @@ def _origin(config: Config, given: Given, decided: Iterable[str]) -> str:
 
     shown = [n for n in decided if n in NETWORK or not n.startswith("model.")]
     sets = [
-        f"    {name}: {source.root or 'made here'}, depth_type {source.depth_type!r}"
+        f"    {name}: depth {source.depth_type!r}, input depth {source.input_depth_type!r}"
+        + (f", in {source.root}" if source.root else "")
         for name, source in zip(config.data.eval_names, config.data.eval_sources, strict=True)
     ]
     flags = [f"    {name} = {value!r}" for name, value in given.explicit.items()]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from packnet_jax.config import SaveDepthConfig
-from packnet_jax.data.pipeline import EvalExample
+from packnet_jax.data.examples import EvalExample
 from packnet_jax.depth_maps import inv_depth_to_depth
 from packnet_jax.visualize import (
     colorize_inv_depth,

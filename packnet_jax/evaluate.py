@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from packnet_jax import sharding
 from packnet_jax.config import EvalConfig
+from packnet_jax.data.examples import EvalExample
 from packnet_jax.data.open import EvalSet
-from packnet_jax.data.pipeline import EvalExample
 from packnet_jax.depth_maps import fuse_flipped, inv_depth_to_depth
 from packnet_jax.eval_files import DepthFiles, Observer, depth_writer, picture_writer
 from packnet_jax.image import flip_lr

@@ -97,10 +97,11 @@ def test_the_sources_are_listed(stored):
     found: EvaluationConfig = for_evaluation(stored, given("kitti.py", data__tfds_dir="built"))
     for words in (
         "The checkpoint decides",
-        "model.depth_net.name = 'PackNet01'\n",
+        "model.depth_net.name = 'PackNet01'  (and not 'DepthResNet', as in kitti.py)",
+        "eval.min_depth = 0.0\n",
         "data.image_shape = (96, 320)  (and not (192, 640), as in kitti.py)",
         "kitti.py gives all else",
-        "kitti_raw-eigen_test: KITTI, depth_type 'velodyne'",
+        "kitti_raw-eigen_test: depth 'velodyne', input depth '', in KITTI",
         "The command line sets\n    data.tfds_dir = 'built'",
     ):
         assert words in found.origin

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from packnet_jax.config import SaveDepthConfig
-from packnet_jax.data.pipeline import EvalExample
+from packnet_jax.data.examples import EvalExample
 from packnet_jax.eval_files import DepthFiles, depth_writer, picture_writer
 from packnet_jax.visualize import read_depth
 

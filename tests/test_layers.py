@@ -14,8 +14,8 @@ LAYERS = {
     "packnet_jax.typed_config": 0,
     "packnet_jax.config": 0.5,  # raises the errors
     "packnet_jax.sharding": 0.5,
-    "packnet_jax.eval_config": 1,
-    "packnet_jax.defaults": 1,
+    "packnet_jax.eval_config": 0.7,
+    "packnet_jax.defaults": 0.7,
     "packnet_jax.image": 1,
     "packnet_jax.depth_maps": 1,
     "packnet_jax.visualize": 1,

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import jax
 
 from packnet_jax.config import DEPTH_TYPES, Config, DataConfig, SourceConfig
-from packnet_jax.data.pipeline import EvalPipeline, TrainPipeline
+from packnet_jax.data.examples import EvalPipeline
+from packnet_jax.data.pipeline import TrainPipeline
 from packnet_jax.data.store import FrameStore, open_store
 from packnet_jax.data.transforms import resize_depth, resize_depth_nearest
 from packnet_jax.errors import ConfigError

@@ -6,7 +6,8 @@ from fake_kitti import sparse_depth
 from frame_stores import SHAPE, K, memory_store, metadata, pose, record
 
 from packnet_jax.batch import Batch
-from packnet_jax.data.pipeline import EvalPipeline, TrainPipeline
+from packnet_jax.data.examples import EvalPipeline
+from packnet_jax.data.pipeline import TrainPipeline
 from packnet_jax.data.store import FrameStore
 from packnet_jax.data.transforms import (
     resize_depth,
