@@ -11,8 +11,7 @@ from packnet_jax.config import Config
 from packnet_jax.errors import ConfigError
 
 NETWORK = ("model.depth_net.name", "model.depth_net.version")
-DECIDED_BY_CHECKPOINT = (
-    "model",
+SHAPE_AND_PROTOCOL = (
     "data.image_shape",
     "data.crop_eval_borders",
     "eval.crop",
@@ -20,7 +19,8 @@ DECIDED_BY_CHECKPOINT = (
     "eval.max_depth",
     "eval.scale_output",
 )
-"""Network, shape and protocol; a name stands for all fields below it."""
+DECIDED_BY_CHECKPOINT = ("model", *SHAPE_AND_PROTOCOL)
+"""A name stands for all fields below it."""
 
 
 class Given(NamedTuple):
@@ -42,7 +42,9 @@ class EvaluationConfig(NamedTuple):
     """Which source decides what, in lines for the terminal."""
 
 
-def for_evaluation(stored: Config, given: Given) -> EvaluationConfig:
+def for_evaluation(
+    stored: Config, given: Given, *, unsaid: Collection[str] = ()
+) -> EvaluationConfig:
     """Puts the three sources together.
 
     Fields that have a flag are the flag's. Of the others, network, shape and protocol are those of
@@ -50,6 +52,7 @@ def for_evaluation(stored: Config, given: Given) -> EvaluationConfig:
 
     Args:
         stored: the configuration in the checkpoint.
+        unsaid: fields that the checkpoint says nothing of, and `stored` has the defaults of.
 
     Raises:
         ConfigError: the result does not hold, or a flag asks for another network.
@@ -57,7 +60,8 @@ def for_evaluation(stored: Config, given: Given) -> EvaluationConfig:
     of_checkpoint = _flat(config_lib.to_json_dict(stored))
     of_flags_and_file = _flat(given.fields.to_dict())
     explicit = _among(of_flags_and_file, given.explicit)
-    decided = [n for n in _among(of_checkpoint, DECIDED_BY_CHECKPOINT) if n not in explicit]
+    undecided = {*explicit, *unsaid}
+    decided = [n for n in _among(of_checkpoint, DECIDED_BY_CHECKPOINT) if n not in undecided]
     base = of_checkpoint if given.file is None else of_flags_and_file
     values = (
         base
@@ -66,7 +70,8 @@ def for_evaluation(stored: Config, given: Given) -> EvaluationConfig:
     )
     _check_network(of_checkpoint, values)
     config = config_lib.resolve(unflatten_dict(values, sep="."))
-    return EvaluationConfig(config, _origin(config, given, decided))
+    left = [name for name in unsaid if name not in explicit]
+    return EvaluationConfig(config, _origin(config, given, decided, left))
 
 
 def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +93,7 @@ def _check_network(of_checkpoint: Mapping[str, Any], values: Mapping[str, Any]) 
             )
 
 
-def _origin(config: Config, given: Given, decided: Iterable[str]) -> str:
+def _origin(config: Config, given: Given, decided: Iterable[str], unsaid: Iterable[str]) -> str:
     values, written = _flat(config_lib.to_json_dict(config)), _flat(given.fields.to_dict())
 
     def decided_line(name: str) -> str:
@@ -102,6 +107,11 @@ def _origin(config: Config, given: Given, decided: Iterable[str]) -> str:
         + (f", in {source.root}" if source.root else "")
         for name, source in zip(config.data.eval_names, config.data.eval_sources, strict=True)
     ]
+    missing = [
+        f"    {name} = {values[name]!r}, which the checkpoint does not say"
+        + ("" if given.file else ": the default; a flag may set it")
+        for name in unsaid
+    ]
     flags = [f"    {name} = {value!r}" for name, value in given.explicit.items()]
     return "\n".join(
         [
@@ -109,6 +119,7 @@ def _origin(config: Config, given: Given, decided: Iterable[str]) -> str:
             *map(decided_line, shown),
             f"  {given.file or 'Its configuration, as there is no --config,'} gives all else: data",
             *sets,
+            *missing,
             "  The command line sets" if flags else "  The command line sets nothing",
             *flags,
         ]

@@ -24,7 +24,10 @@ WORKDIR = flags.DEFINE_string(
 )
 MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
 CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "With --mode=eval: a run's workdir, or one step's folder in checkpoints/."
+    "checkpoint",
+    None,
+    "With --mode=eval: a run's workdir, one step's folder in checkpoints/, a folder that "
+    "packnet_jax.convert wrote, or a checkpoint of the original (.ckpt, .pth.tar).",
 )
 
 DEFAULTS = Path(__file__).parent / "defaults.py"
@@ -40,7 +43,9 @@ def main(argv: Sequence[str]) -> None:
     workdir = Path(WORKDIR.value or f"runs/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
     if MODE.value == "eval":
         if CHECKPOINT.value is None:
-            raise ConfigError("--mode=eval needs --checkpoint=DIR, a workdir or one step's folder")
+            raise ConfigError(
+                "--mode=eval needs --checkpoint=PATH, a workdir, one step's folder or a .ckpt file"
+            )
         runs.evaluate_run(_given(), Path(CHECKPOINT.value), workdir=workdir)
     else:
         runs.train_run(config_lib.resolve(CONFIG.value), workdir=workdir)

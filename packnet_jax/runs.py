@@ -78,7 +78,7 @@ def evaluate_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> tuple
             before any compilation.
     """
     trained = load_depth_network(checkpoint_path)
-    config, origin = for_evaluation(trained.config, given)
+    config, origin = for_evaluation(trained.config, given, unsaid=trained.unsaid)
     print(f"packnet_jax: evaluating {checkpoint_path}, step {trained.step}\n{origin}", flush=True)
     check_input_depth(config, trained.network)
     prepare_workdir(workdir, None)

@@ -9,8 +9,9 @@ from flax import linen as nn
 
 from packnet_jax import checkpoint
 from packnet_jax.config import Config, NetworkConfig
-from packnet_jax.convert.original import import_original, report
+from packnet_jax.convert.original import Imported, import_original, report
 from packnet_jax.errors import CheckpointError
+from packnet_jax.eval_config import SHAPE_AND_PROTOCOL
 from packnet_jax.networks import init_depth_net, make_depth_net
 from packnet_jax.sfm import Variables
 
@@ -27,6 +28,8 @@ class TrainedDepthNetwork(NamedTuple):
     """How many steps of ours have changed the weights; 0 for weights of the original."""
     folder: Path
     """The step's folder, or the original's file, that the weights came from."""
+    unsaid: tuple[str, ...] = ()
+    """Fields of picture size and protocol that the file says nothing of; `config` has defaults."""
 
 
 def load_depth_network(path: Path) -> TrainedDepthNetwork:
@@ -46,7 +49,8 @@ def load_depth_network(path: Path) -> TrainedDepthNetwork:
         logging.info("%s", report(imported, path))
         variables = jax.device_put(imported.variables, device)
         network = _depth_net(imported.config.model.depth_net, path)
-        return TrainedDepthNetwork(network, variables, imported.config, 0, path)
+        unsaid = _unsaid(imported)
+        return TrainedDepthNetwork(network, variables, imported.config, 0, path, unsaid)
     stored = checkpoint.read_config(path)
     network = _depth_net(stored.config.model.depth_net, stored.folder)
     abstract = jax.eval_shape(
@@ -55,6 +59,14 @@ def load_depth_network(path: Path) -> TrainedDepthNetwork:
     expected = {name: {"depth_net": abstract.get(name, {})} for name in ("params", "batch_stats")}
     variables = checkpoint.read_variables(stored.folder, checkpoint.abstract_like(expected, device))
     return TrainedDepthNetwork(network, variables, stored.config, stored.step, stored.folder)
+
+
+def _unsaid(imported: Imported) -> tuple[str, ...]:
+    if not imported.settings:
+        return SHAPE_AND_PROTOCOL
+    if "datasets.augmentation.image_shape" in imported.translation.without_place:
+        return ("data.image_shape",)
+    return ()
 
 
 def _depth_net(network: NetworkConfig, path: Path) -> nn.Module:

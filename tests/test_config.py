@@ -39,7 +39,7 @@ def with_pose_net(name):
     return config_lib.resolve(loaded(name)).model.pose_net.name != ""
 
 
-@pytest.mark.parametrize("name", filter(with_pose_net, FILES))
+@pytest.mark.parametrize("name", [name for name in FILES if with_pose_net(name)])
 def test_every_file_trains_abstractly(name):
     """Shapes alone: networks and objective fit together at the recipe's size."""
     config = config_lib.resolve(loaded(name))

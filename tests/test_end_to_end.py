@@ -73,8 +73,7 @@ CASES = {
             "--config.data.depth_type=velodyne",
             "--config.data.more_eval[0].depth_type=velodyne",
             "--config.data.more_eval[0].split=kitti_tiny",
-            # The runs' checkpoints do not say these two; released ones do.
-            "--config.data.image_shape=352,1216",
+            # The runs' checkpoint crops nothing; the released ones do.
             f"--config.data.crop_eval_borders={SAN_CROP}",
         ),
     ),
@@ -94,26 +93,34 @@ class Run(NamedTuple):
         return self.folder / "saved" / "depth" / dataset / self.tag / name
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param((tag, ending), marks=pytest.mark.slow if tag == "resnet18" else LONG, id=id_)
-        for tag in CASES
-        for ending in ("", "_shift")
-        for id_, LONG in [(f"{tag}{ending}", pytest.mark.soak)]
-    ],
-)
+def is_long(tag: str, ending: str) -> bool:
+    """The deep networks run once in `make test`, with the weights that give metres."""
+    return tag != "resnet18" and not ending
+
+
+RUNS = [
+    pytest.param(
+        (tag, ending),
+        id=f"{tag}{ending}",
+        marks=pytest.mark.soak if is_long(tag, ending) else pytest.mark.slow,
+    )
+    for tag in CASES
+    for ending in ("", "_shift")
+]
+
+
+@pytest.fixture(scope="module", params=RUNS)
 def run(request, tmp_path_factory) -> Run:
     """`main --mode=eval --checkpoint=X.ckpt --config=...`, with everything saved."""
     tag, ending = request.param
+    case, name = CASES[tag], f"{tag}{ending}"
     root = kitti_tiny()
-    folder = tmp_path_factory.mktemp(tag + ending)
-    case = CASES[tag]
-    write_checkpoint(folder / f"{tag}{ending}.ckpt", case, is_shifted=bool(ending))
+    folder = tmp_path_factory.mktemp(name)
+    write_checkpoint(folder / f"{name}.ckpt", case, is_shifted=bool(ending))
     cli.run(
         "main",
         "--mode=eval",
-        f"--checkpoint={tag}{ending}.ckpt",
+        f"--checkpoint={name}.ckpt",
         cli.config_file(case.config),
         f"--config.data.root={root}",
         "--config.data.eval_split=kitti_tiny",
@@ -122,7 +129,7 @@ def run(request, tmp_path_factory) -> Run:
         "--workdir=evaluated",
         cwd=folder,
     )
-    return Run(f"{tag}{ending}", case, folder)
+    return Run(name, case, folder)
 
 
 def write_checkpoint(path: Path, case: Case, *, is_shifted: bool) -> None:
@@ -151,21 +158,26 @@ def test_every_metric_of_every_image_is_the_originals(run, parity):
         expected = golden_of(run, ending)
         report = json.loads((run.folder / "evaluated" / "eval" / f"{dataset}.json").read_text())
         assert len(report["per_image"]) == len(expected["per_image"]) == len(FRAMES)
-        pairs = [("mean", report["metrics"], expected["mean"])]
+        compare_metrics(parity, f"{expected['tag']} mean", report["metrics"], expected["mean"])
         for row, wanted in zip(report["per_image"], expected["per_image"], strict=True):
             assert f"{row['name']}.png" == wanted["path"]
-            pairs.append((f"image {wanted['idx']}", row, wanted["metrics"]))
-        for where, ours, theirs in pairs:
-            actual = [[ours[mode][metric] for metric in METRIC_NAMES] for mode in MODES]
-            wanted = np.array([theirs[mode] for mode in MODES])
-            parity.compare(
-                "end_to_end/eval",
-                f"{expected['tag']} {where}",
-                actual,
-                wanted,
-                tolerance=1e-4,
-                scale=np.maximum(np.abs(wanted), 0.05),
-            )
+            entry = f"{expected['tag']} image {wanted['idx']}"
+            compare_metrics(parity, entry, row, wanted["metrics"], num_pixels=row["valid_pixels"])
+
+
+def compare_metrics(parity, entry, ours, theirs, *, num_pixels: int | None = None) -> None:
+    """Within 1e-4 max(|wanted|, 0.05); of one image, two pixels may cross a threshold of a1 to a3.
+
+    They are shares of about 17 000 pixels, of which one alone may be more than that tolerance.
+    """
+    actual = np.array([[ours[mode][metric] for metric in METRIC_NAMES] for mode in MODES])
+    wanted = np.array([theirs[mode] for mode in MODES])
+    allowed = 1e-4 * np.maximum(np.abs(wanted), 0.05)
+    if num_pixels is not None:
+        is_share = [metric in ("a1", "a2", "a3") for metric in METRIC_NAMES]
+        allowed[:, is_share] = np.maximum(allowed[:, is_share], 2.1 / num_pixels)
+    scale = allowed / 1e-4
+    parity.compare("end_to_end/eval", entry, actual, wanted, tolerance=1e-4, scale=scale)
 
 
 def test_saved_files_are_those_of_the_original(run, parity):

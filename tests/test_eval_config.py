@@ -86,6 +86,18 @@ def test_whether_encoders_started_from_imagenet_makes_no_other_network(stored):
     assert combined(stored, **flags).model.depth_net == NetworkConfig("DepthResNet", "18")
 
 
+def test_what_the_checkpoint_does_not_say_is_not_decided_by_it(stored):
+    unsaid = ("data.image_shape", "eval.crop")
+    config, origin = for_evaluation(stored, given("kitti.py"), unsaid=unsaid)
+    assert (config.data.image_shape, config.eval.crop) == ((192, 640), "garg")
+    assert config.eval.max_depth == 50
+    assert "data.image_shape = (192, 640), which the checkpoint does not say\n" in origin
+    without_file, origin = for_evaluation(stored, given(eval__crop="garg"), unsaid=unsaid)
+    assert (without_file.data.image_shape, without_file.eval.crop) == ((96, 320), "garg")
+    assert "does not say: the default; a flag may set it" in origin
+    assert origin.count("eval.crop") == 1
+
+
 def test_what_does_not_hold_together_is_named(stored):
     with pytest.raises(ConfigError, match=r"given 60\.0 and 50\.0, expected min < max"):
         combined(stored, eval__min_depth=60.0)

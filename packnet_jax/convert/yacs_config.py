@@ -307,7 +307,7 @@ def _sets(theirs: Mapping[str, Any]) -> _Part:
         ours["data.more_train"] = more
     if evaluated.sources:
         first, *more = evaluated.sources
-        for field in ("name", "root", "depth_type"):
+        for field in ("name", "root", "depth_type", "input_depth_type"):
             if trained_on.sources and ours[f"data.{field}"] != first[field]:
                 used.discard(f"datasets.train.{_SOURCE_FIELDS[field]}")
             ours[f"data.{field}"] = first[field]
@@ -321,6 +321,7 @@ _SOURCE_FIELDS = {
     "root": "path",
     "split": "split",
     "depth_type": "depth_type",
+    "input_depth_type": "input_depth_type",
     "repeat": "repeat",
 }
 
@@ -369,9 +370,8 @@ def _lists(
     columns["split"] = [
         split if split.endswith(".txt") else _SPLIT_PATH.format(split) for split in columns["split"]
     ]
-    for field in ("input_depth_type", "cameras"):
-        stored = _as_list(theirs[f"datasets.{part}.{field}"])
-        columns[field] = stored if len(stored) == len(known) else stored[:1] * len(known)
+    stored = _as_list(theirs[f"datasets.{part}.cameras"])
+    columns["cameras"] = stored if len(stored) == len(known) else stored[:1] * len(known)
     lists = {f"datasets.{part}.{field}": column for field, column in columns.items()}
     return {key: column for key, column in lists.items() if key in _KNOWN}
 

@@ -222,3 +222,18 @@ def test_what_is_built_in_is_the_originals_own():
     for key, value in BUILT_IN.items():
         default = flatten_dict(DEFAULTS, sep=".")[key]
         assert default in ("", value)
+
+
+def test_sets_with_and_without_input_depth_are_two():
+    config = translate(
+        changed(
+            datasets__train__input_depth_type=["velodyne"],
+            datasets__test__path=[],
+            datasets__validation__split=["data_splits/eigen_test_files.txt"],
+            datasets__validation__depth_type=["velodyne"],
+            datasets__validation__input_depth_type=["velodyne", ""],
+        )
+    ).config
+    assert [source.input_depth_type for source in config.data.eval_sources] == ["velodyne", ""]
+    tree = to_yacs(config, {})
+    assert tree["datasets"]["test"]["input_depth_type"] == ["velodyne", ""]
