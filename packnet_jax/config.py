@@ -40,6 +40,8 @@ class NetworkConfig:
     version: str = ""
     imagenet_weights: str = ""
     """torchvision's .pth file of the same ResNet; for versions in "pt", such as "18pt", only."""
+    dropout: float = within(0.0, 0, 1)
+    """Share of channels that training drops from residual shortcuts, below 1; PackNets only."""
 
 
 @dataclass(frozen=True)
@@ -358,6 +360,15 @@ def _violations(c: Config) -> list[str]:
             rule
             for field, network in (("depth_net", c.model.depth_net), ("pose_net", c.model.pose_net))
             for rule in (_imagenet_rule(field, network), _init_rule(field, network, c.init))
+        ),
+        (
+            c.model.depth_net.dropout < 1,
+            "model.depth_net.dropout: given 1.0, which would drop everything; choose less than 1",
+        ),
+        (
+            c.model.pose_net.dropout == 0,
+            f"model.pose_net.dropout: given {c.model.pose_net.dropout}, but no pose network has "
+            "dropout; leave it 0",
         ),
         (
             all(v > 0 and v % SHAPE_MULTIPLE == 0 for v in data.image_shape),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from packnet_jax.batch import Batch
 from packnet_jax.config import LossConfig, ModelConfig
@@ -40,6 +40,7 @@ class Networks(NamedTuple):
                 model.depth_net.name,
                 model.depth_net.version,
                 initial_inv_depth=model.initial_inv_depth,
+                dropout=model.depth_net.dropout,
             ),
             make_pose_net(model.pose_net.name, model.pose_net.version),
             model.compute_dtype,
@@ -91,18 +92,25 @@ class Objective(NamedTuple):
 
 
 def predict(
-    networks: Networks, variables: Variables, batch: Batch, *, flip: Bool[Array, ""] | bool
+    networks: Networks,
+    variables: Variables,
+    batch: Batch,
+    *,
+    flip: Bool[Array, ""] | bool,
+    dropout_key: PRNGKeyArray | None = None,
 ) -> Predictions:
     """Runs both networks in training mode.
 
     Args:
         flip: whether the depth network sees the mirrored image; its output is mirrored back. One
             draw for the batch.
+        dropout_key: decides what a depth network with dropout drops; others need none.
 
     Source: packnet-sfm models/SfmModel.py: SfmModel.forward.
     """
     flip = jnp.asarray(flip)
-    pyramid, depth_stats = _apply(networks, "depth_net", variables, _flip_if(flip, batch.rgb))
+    mirrored = _flip_if(flip, batch.rgb)
+    pyramid, depth_stats = _apply(networks, "depth_net", variables, mirrored, key=dropout_key)
     pose_vector, pose_stats = _apply(networks, "pose_net", variables, batch.rgb, batch.rgb_context)
     return Predictions(
         inv_depth_pyramid=tuple(_flip_if(flip, inv_depth) for inv_depth in pyramid),
@@ -119,16 +127,18 @@ def self_supervised_objective(
     *,
     flip: Bool[Array, ""] | bool,
     progress: Float[Array, ""] | float,
+    dropout_key: PRNGKeyArray | None = None,
 ) -> Objective:
     """Photometric and smoothness loss of one batch.
 
     Args:
         flip: see `predict`.
         progress: how far training has come, in [0, 1]; only progressive scaling asks.
+        dropout_key: see `predict`.
 
     Source: packnet-sfm models/SelfSupModel.py: SelfSupModel.forward.
     """
-    predictions = predict(networks, variables, batch, flip=flip)
+    predictions = predict(networks, variables, batch, flip=flip, dropout_key=dropout_key)
     pyramid = predictions.inv_depth_pyramid
     if loss.upsample_depth_maps:
         full_shape = pyramid[0].shape[1:3]
@@ -192,7 +202,13 @@ def takes_input_depth(depth_net: nn.Module) -> bool:
     return "input_depth" in inspect.signature(depth_net.__call__).parameters
 
 
-def _apply(networks: Networks, name: str, variables: Variables, *inputs: Array) -> tuple[Any, Any]:
+def _apply(
+    networks: Networks,
+    name: str,
+    variables: Variables,
+    *inputs: Array,
+    key: PRNGKeyArray | None = None,
+) -> tuple[Any, Any]:
     """Output and new running statistics of one network in training mode.
 
     With bfloat16 the network gets rounded copies of its parameters and inputs, so that gradients
@@ -201,7 +217,8 @@ def _apply(networks: Networks, name: str, variables: Variables, *inputs: Array) 
     params, *inputs = _in_dtype(networks.compute_dtype, variables["params"][name], *inputs)
     own = {"params": params, "batch_stats": variables["batch_stats"][name]}
     network: nn.Module = getattr(networks, name)
-    output, updated = network.apply(own, *inputs, train=True, mutable=["batch_stats"])
+    rngs = {} if key is None else {"dropout": key}
+    output, updated = network.apply(own, *inputs, train=True, rngs=rngs, mutable=["batch_stats"])
     return output, updated.get("batch_stats", {})
 
 

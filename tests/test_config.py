@@ -4,6 +4,7 @@ import importlib
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +64,13 @@ def test_every_file_trains_abstractly(name):
     )
     objective = jax.eval_shape(
         lambda v, b: self_supervised_objective(
-            networks, v, b, config.loss, flip=True, progress=0.5
+            networks,
+            v,
+            b,
+            config.loss,
+            flip=True,
+            progress=0.5,
+            dropout_key=jax.random.key(0),
         ),
         variables,
         batch,
@@ -124,6 +131,9 @@ def test_a_misspelt_field_fails_where_it_is_written():
         ("data.jittering", (0.2, 0.2), "four values"),
         ("data.strides", (), "at least one stride"),
         ("data.shuffle", 1, "expected bool"),
+        ("model.depth_net.dropout", -0.1, "expected 0 to 1"),
+        ("model.depth_net.dropout", 1.0, "would drop everything"),
+        ("model.pose_net.dropout", 0.5, "no pose network has dropout"),
         ("loss.num_scales", 5, "expected 1 to 4"),
         ("loss.photometric_reduce_op", "max", "one of 'min', 'mean'"),
         ("loss.photometric_reduce_op", "mean", "automask_loss=False"),
@@ -177,6 +187,17 @@ def test_a_configuration_stored_before_a_field_existed_has_its_default():
     raw = loaded("kitti").to_dict()
     del raw["train"]["accumulate"]
     assert config_lib.resolve(raw).train.accumulate == 1
+
+
+def test_dropout_reaches_the_depth_network_and_is_refused_where_there_is_none():
+    raw = loaded("kitti")
+    raw.model.depth_net.name, raw.model.depth_net.version = "PackNetSAN01", "1A"
+    raw.model.depth_net.dropout = 0.5
+    network: Any = Networks.from_config(config_lib.resolve(raw).model).depth_net
+    assert network.dropout == 0.5
+    raw.model.depth_net.name, raw.model.depth_net.version = "DepthResNet", "18"
+    with pytest.raises(ConfigError, match=r"depth_net\.dropout: given 0\.5"):
+        Networks.from_config(config_lib.resolve(raw).model)
 
 
 def test_an_unknown_network_is_named():

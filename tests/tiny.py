@@ -23,6 +23,7 @@ class TinyDepthNet(nn.Module):
     """Four scales in a handful of weights, normalised over the batch or per sample."""
 
     norm: str = "batch"
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, rgb, *, train: bool):
@@ -31,7 +32,7 @@ class TinyDepthNet(nn.Module):
             x = BatchNorm(name="norm")(x, train=train)
         else:
             x = nn.GroupNorm(2, use_fast_variance=False, name="norm")(x)
-        x = nn.elu(x)
+        x = nn.Dropout(self.dropout, broadcast_dims=(1, 2))(nn.elu(x), deterministic=not train)
         maps = []
         for i in range(4):
             logits = nn.Conv(1, (3, 3), name=f"inv_depth_{i}")(x)

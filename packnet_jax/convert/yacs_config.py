@@ -26,6 +26,7 @@ SAME: Mapping[str, str] = {
     "model.scheduler.step_size": "optim.step_size",
     "model.scheduler.gamma": "optim.gamma",
     "model.scheduler.T_max": "optim.T_max",
+    "model.depth_net.dropout": "model.depth_net.dropout",
     "model.params.crop": "eval.crop",
     "model.params.min_depth": "eval.min_depth",
     "model.params.max_depth": "eval.max_depth",

@@ -46,7 +46,8 @@ class BatchNorm(nn.Module):
             count = x.size // x.shape[-1] if where is None else jnp.sum(where)
             # Of nothing there is no mean: then of everything, which keeps gradients finite.
             selected = None if where is None else where | (count == 0)
-            mean, var = (f(x, (0, 1, 2), where=selected) for f in (jnp.mean, jnp.var))
+            mean = jnp.mean(x, (0, 1, 2), where=selected)
+            var = jnp.var(x, (0, 1, 2), where=selected)
             if not self.is_initializing():
                 unbiased = var * (count / jnp.maximum(count - 1, 1))
                 running_mean.value = self._blend(running_mean.value, mean, count)

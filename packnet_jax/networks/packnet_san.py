@@ -34,9 +34,11 @@ def feature_matching_loss(rgb: PackNetFeatures, rgbd: PackNetFeatures) -> Float[
 
     Source: packnet-sfm networks/depth/PackNetSAN01.py: PackNetSAN01.forward.
     """
-    pairs = zip(jax.tree.leaves(rgb), jax.tree.leaves(rgbd), strict=True)
-    losses = [jnp.mean(jnp.square(at_least_float32(lax.stop_gradient(b) - a))) for a, b in pairs]
-    return jnp.mean(jnp.stack(losses))
+
+    def distance(a: Array, b: Array) -> Array:
+        return jnp.mean(jnp.square(at_least_float32(lax.stop_gradient(b)) - at_least_float32(a)))
+
+    return jnp.mean(jnp.stack(jax.tree.leaves(jax.tree.map(distance, rgb, rgbd))))
 
 
 class PackNetSAN(PackNet):

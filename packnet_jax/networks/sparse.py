@@ -95,11 +95,11 @@ class SparseBlock(nn.Module):
     @nn.compact
     def __call__(self, x: SparseMap, *, train: bool) -> SparseMap:
         x = sparse_max_pool(x)
-        branches = [
+        one, two, three = (
             SparseBranch(self.features, self.kernel_size, n, name=f"branch{n}")(x, train=train)
             for n in (1, 2, 3)
-        ]
-        total = x.with_values(sum(branch.values for branch in branches))
+        )
+        total = x.with_values(one.values + two.values + three.values)
         return sparse_norm_relu(total, train=train, name="bn")
 
 

@@ -47,19 +47,27 @@ def make_train_step(
     batch-norm statistics and losses are those of the whole batch, however many devices share it.
 
     With `accumulate` > 1 the batch is gone through in so many equal parts, one after the other:
-    gradients and terms are their means, each part draws its own flip and updates the batch-norm
-    statistics in turn, as that many small batches do in torch before one `optimizer.step()`.
+    gradients and terms are their means, each part draws its own flip and dropout, and updates the
+    batch-norm statistics in turn, as that many small batches do in torch before one
+    `optimizer.step()`.
     """
 
     def measure(params, batch_stats, batch: Batch, step, part) -> tuple[Any, Objective]:
         """Gradients and objective of one part of the batch."""
-        flip_key = jax.random.fold_in(jax.random.key(seed), step * accumulate + part)
-        flip = jax.random.bernoulli(flip_key, loss.flip_lr_prob)
+        key = jax.random.fold_in(jax.random.key(seed), step * accumulate + part)
+        flip = jax.random.bernoulli(key, loss.flip_lr_prob)
+        dropout_key = jax.random.fold_in(key, 1)
 
         def objective(params):
             variables = {"params": params, "batch_stats": batch_stats}
             result = self_supervised_objective(
-                networks, variables, batch, loss, flip=flip, progress=step / num_steps
+                networks,
+                variables,
+                batch,
+                loss,
+                flip=flip,
+                progress=step / num_steps,
+                dropout_key=dropout_key,
             )
             return result.loss, result
 

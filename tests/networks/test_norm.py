@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from packnet_jax import sharding
 from packnet_jax.networks.norm import BatchNorm
 
 
@@ -79,3 +80,20 @@ def test_without_a_selected_pixel_the_running_statistics_stay_and_nothing_is_inf
         gradient, stats = jax.grad(total, has_aux=True)(given)
         np.testing.assert_array_equal(gradient, 0)
         jax.tree.map(np.testing.assert_array_equal, stats, variables["batch_stats"])
+
+
+def test_selected_pixels_of_all_devices_count_together():
+    """Also where one device has none."""
+    x = jax.random.normal(jax.random.key(0), (4, 2, 3, 5))
+    where = jnp.arange(24).reshape(4, 2, 3, 1) % 5 > 2
+    where = where.at[1].set(False)
+    net = BatchNorm()
+    variables = net.init(jax.random.key(1), x, train=True)
+
+    @jax.jit
+    def apply(x, where):
+        return net.apply(variables, x, train=True, where=where, mutable=["batch_stats"])
+
+    split = sharding.batch_sharding(sharding.make_mesh(4))
+    spread = apply(jax.device_put(x, split), jax.device_put(where, split))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), spread, apply(x, where))

@@ -1,5 +1,7 @@
 """One step: the same on one device and on four, compiled once, safe against bad input."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import tiny
 
 from packnet_jax import sharding
 from packnet_jax.config import LossConfig, OptimConfig
-from packnet_jax.sfm import Networks, predict, self_supervised_objective
+from packnet_jax.sfm import Networks, infer_inv_depth, predict, self_supervised_objective
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import make_train_step
@@ -17,7 +19,7 @@ from packnet_jax.train.step import make_train_step
 GROUP_NETWORKS = Networks(tiny.TinyDepthNet("group"), tiny.TinyPoseNet())
 
 
-def make_step(mesh, networks=tiny.NETWORKS, accumulate=1, flip_lr_prob=0.5):
+def make_step(mesh, networks=tiny.NETWORKS, accumulate=1, flip_lr_prob=0.5, seed=3):
     config = OptimConfig()
     optimizer = make_optimizer(config)
     step = make_train_step(
@@ -25,7 +27,7 @@ def make_step(mesh, networks=tiny.NETWORKS, accumulate=1, flip_lr_prob=0.5):
         LossConfig(flip_lr_prob=flip_lr_prob),
         optimizer,
         make_learning_rates(config, steps_per_epoch=100),
-        seed=3,
+        seed=seed,
         num_steps=100,
         mesh=mesh,
         accumulate=accumulate,
@@ -171,6 +173,64 @@ def test_batch_norm_sees_the_parts_one_after_the_other():
         jax.device_get(expected["batch_stats"]),
         variables["batch_stats"],
     )
+
+
+DROPOUT_NETWORKS = Networks(tiny.TinyDepthNet("group", dropout=0.5), tiny.TinyPoseNet())
+
+
+@functools.cache
+def step_with_dropout(num_devices=1, seed=3, accumulate=1):
+    """Of a batch: losses of three steps that change no parameter, so that only drops differ."""
+    mesh = sharding.make_mesh(num_devices)
+    step, optimizer = make_step(mesh, DROPOUT_NETWORKS, accumulate, flip_lr_prob=0.0, seed=seed)
+
+    def losses(batch):
+        state = start(optimizer, mesh, np.float64, DROPOUT_NETWORKS)
+        variables = jax.device_get(state.variables)
+        found = []
+        for _ in range(3):
+            state, output = step(state, sharding.place_batch(batch, mesh))
+            found.append(float(output.scalars["loss"]))
+            state = state.replace(variables=jax.device_put(variables, sharding.replicated(mesh)))
+        assert step._cache_size() == 1
+        return found
+
+    return losses
+
+
+def test_what_is_dropped_follows_from_seed_and_step():
+    with jax.enable_x64(True):
+        batch = tiny.random_batch(8, np.float64)
+        first, again = step_with_dropout()(batch), step_with_dropout()(batch)
+        other = step_with_dropout(seed=4)(batch)
+    assert first == again
+    assert len({*first, *other}) == 6
+
+
+def test_what_is_dropped_is_the_same_on_one_device_and_on_four():
+    with jax.enable_x64(True):
+        batch = tiny.random_batch(8, np.float64)
+        one, four = (step_with_dropout(n)(batch) for n in (1, 4))
+    np.testing.assert_allclose(four, one, rtol=1e-9)
+
+
+def test_each_part_of_a_batch_drops_what_a_step_of_its_own_would():
+    with jax.enable_x64(True):
+        batch = tiny.random_batch(8, np.float64)
+        twice = jax.tree.map(lambda a: np.repeat(a, 2, axis=0), batch)
+        first, second, _ = step_with_dropout()(batch)
+        both, *_ = step_with_dropout(accumulate=2)(twice)
+    np.testing.assert_allclose(both, (first + second) / 2, rtol=1e-9)
+
+
+def test_evaluation_drops_nothing():
+    variables = DROPOUT_NETWORKS.init(jax.random.key(1), tiny.SHAPE, 2)
+    rgb = jnp.asarray(tiny.random_batch().rgb)
+    found, expected = (
+        infer_inv_depth(networks.depth_net, variables, rgb)
+        for networks in (DROPOUT_NETWORKS, GROUP_NETWORKS)
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_bfloat16_changes_what_the_networks_compute_in_and_nothing_else():
