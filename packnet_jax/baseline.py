@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from packnet_jax.data.pipeline import EvalExample
+from packnet_jax.data.examples import EvalExample
 from packnet_jax.data.transforms import resize_depth
 from packnet_jax.errors import DataError
 

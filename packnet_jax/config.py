@@ -6,8 +6,6 @@ last place that sees a `ConfigDict`.
 """
 
 import dataclasses
-import math
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,21 +13,23 @@ from typing import Any, Literal
 from ml_collections import ConfigDict
 
 from packnet_jax.errors import ConfigError
+from packnet_jax.typed_config import build, fields_of, within
 
 SHAPE_MULTIPLE = 32  # the encoders halve an image five times
 DEPTH_TYPES = {
     "kitti_raw": ("velodyne", "groundtruth", ""),
     "synthetic_drive": ("dense", "lidar", ""),
 }
+INPUT_DEPTH_TYPES = {
+    "kitti_raw": ("velodyne", "groundtruth", ""),
+    "synthetic_drive": ("lidar", ""),
+}
 
-DatasetName = Literal["kitti_raw", "synthetic_drive"]
+NetworkKind = Literal["depth_net", "pose_net"]
+NETWORK_KINDS: tuple[NetworkKind, ...] = ("depth_net", "pose_net")
+DatasetName = Literal["kitti_raw", "synthetic_drive", ""]
 MonitoredMode = Literal["depth", "depth_pp", "depth_gt", "depth_pp_gt"]
 MonitoredMetric = Literal["abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3"]
-
-
-def within(default: Any, low: float, high: float = math.inf) -> Any:
-    """A field whose value lies in [low, high]."""
-    return dataclasses.field(default=default, metadata={"low": low, "high": high})
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,29 @@ class ModelConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """What the networks compute in while training. With bfloat16 the parameters, their updates,
     normalisation statistics, the last layers, the loss and all evaluation stay in float32."""
+
+
+@dataclass(frozen=True)
+class InitConfig:
+    """Weights that a fresh run starts from; a resumed run does not look at them.
+
+    Each is a checkpoint of the original (.ckpt, .pth.tar), a run's workdir, one step's folder, or
+    what `packnet_jax.convert` wrote.
+    """
+
+    model: str = ""
+    """For both networks."""
+    depth_net: str = ""
+    pose_net: str = ""
+
+    @property
+    def paths(self) -> dict[NetworkKind, str]:
+        """Path by network, for the networks that have one."""
+        paths: dict[NetworkKind, str] = {
+            "depth_net": self.depth_net or self.model,
+            "pose_net": self.pose_net or self.model,
+        }
+        return {kind: path for kind, path in paths.items() if path}
 
 
 @dataclass(frozen=True)
@@ -126,6 +149,7 @@ class SourceConfig:
     """One split of one data set; what differs between sets that are used together."""
 
     name: DatasetName = "kitti_raw"
+    """'' chooses none: recipes for data that nothing here reads leave the choice to the user."""
     root: str = ""
     """Folder of the raw data (the one that holds 2011_09_26/ and so on)."""
     split: str = "eigen_zhou"
@@ -133,14 +157,18 @@ class SourceConfig:
     depth_type: str = "velodyne"
     """Ground truth: 'velodyne' or 'groundtruth' (the improved one; kitti_raw), 'dense' or 'lidar'
     (synthetic_drive), '' for none."""
+    input_depth_type: str = ""
+    """Sparse depth that the network gets beside the picture in evaluation (PackNetSAN01):
+    'velodyne' or 'groundtruth' (kitti_raw), 'lidar' (synthetic_drive), '' for none."""
     repeat: int = within(1, 1)
     """How often an epoch of training goes through the split."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
     @property
     def title(self) -> str:
-        """`<dataset>-<split>`."""
-        return f"{self.name}-{Path(self.split).stem}"
+        """`<dataset>-<split>`, and `-with_<input_depth_type>` where the network sees that."""
+        name = f"{self.name or 'none'}-{Path(self.split).stem}"
+        return f"{name}-with_{self.input_depth_type}" if self.input_depth_type else name
 
 
 @dataclass(frozen=True)
@@ -165,6 +193,9 @@ class DataConfig(SourceConfig):
     (y, x); see `tfds_builders.pictures.crop_box`. An integer is pixels, a float a fraction."""
     crop_eval_borders: tuple[int | float, ...] = ()
     """The same for evaluation, where the ground truth stays whole."""
+    input_depth_resize: Literal["keep_points", "nearest"] = "keep_points"
+    """How input depth comes to `image_shape`: every point is moved, as the original does for its
+    validation, or pixels are picked, which loses most points, as for its test."""
     jittering: tuple[float, ...] = (0.2, 0.2, 0.2, 0.05)
     """Brightness, contrast, saturation, hue; () switches jitter off."""
     back_context: int = within(1, 0)
@@ -236,10 +267,36 @@ class EvalConfig:
     min_depth: float = within(0.0, 0)
     max_depth: float = within(80.0, 0)
     scale_output: Literal["resize", "top-center"] = "resize"
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the network computes in. With bfloat16 its normalisations and last layers, and the
+    metrics, stay in float32; meant for accelerators (`--half` in the original)."""
     num_pictures: int = within(5, 0)
     """How many pictures with their inverse depth each evaluation writes."""
     median_baseline: bool = False
     """Also score the training set's per-pixel median depth map, which has learnt nothing."""
+
+
+@dataclass(frozen=True)
+class SaveDepthConfig:
+    """What is written of each picture, under the original's names."""
+
+    rgb: bool = True
+    """The picture as the network sees it."""
+    viz: bool = True
+    """Inverse depth in colours."""
+    npz: bool = True
+    """`depth` in metres, exact, and `intrinsics`."""
+    png: bool = True
+    """Depth in 1/256 metre, 16 bit."""
+
+
+@dataclass(frozen=True)
+class SaveConfig:
+    """What `--mode=eval` writes beside its reports."""
+
+    folder: str = ""
+    """'' for nothing."""
+    depth: SaveDepthConfig = SaveDepthConfig()
 
 
 @dataclass(frozen=True)
@@ -248,16 +305,18 @@ class Config:
 
     seed: int = within(42, 0)
     model: ModelConfig = ModelConfig()
+    init: InitConfig = InitConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
+    save: SaveConfig = SaveConfig()
 
 
 def default() -> Any:
     """Every default, as a locked `ConfigDict`: a misspelt field fails where it is written."""
-    return ConfigDict(_fields_of(Config())).lock()
+    return ConfigDict(fields_of(Config())).lock()
 
 
 def source(**fields: Any) -> Any:
@@ -266,7 +325,7 @@ def source(**fields: Any) -> Any:
     `c.data.more_train = (config.source(name="kitti_raw", root="DIR", split="eigen_zhou"),)`; the
     command line overrides it with `--config.data.more_train[0].root=DIR`, quoted for the shell.
     """
-    return ConfigDict(_fields_of(SourceConfig(**fields))).lock()
+    return ConfigDict(fields_of(SourceConfig(**fields))).lock()
 
 
 def resolve(config: ConfigDict | dict[str, Any]) -> Config:
@@ -277,7 +336,7 @@ def resolve(config: ConfigDict | dict[str, Any]) -> Config:
             are in one message.
     """
     problems: list[str] = []
-    resolved = _build(Config, config, "config", problems)
+    resolved = build(Config, config, "config", problems)
     if not problems:
         problems += _violations(resolved)
     if problems:
@@ -290,66 +349,6 @@ def to_json_dict(config: Config) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def _fields_of(node: Any) -> dict[str, Any]:
-    values = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}
-    return {k: _fields_of(v) if dataclasses.is_dataclass(v) else v for k, v in values.items()}
-
-
-def _build(cls: Any, raw: Any, path: str, problems: list[str]) -> Any:
-    if isinstance(raw, ConfigDict):  # at every level: its `to_dict` does not look into tuples
-        raw = raw.to_dict()
-    if not isinstance(raw, dict):
-        problems.append(f"{path}: given {raw!r}, expected a group of fields")
-        return None
-    hints = typing.get_type_hints(cls)
-    problems += [
-        f"{path}.{key}: unknown field; known: {', '.join(hints)}" for key in raw if key not in hints
-    ]
-    values = {}
-    for field in dataclasses.fields(cls):
-        where, hint = f"{path}.{field.name}", hints[field.name]
-        if field.name not in raw:
-            continue  # stored before the field existed: its default says what was done then
-        value = _coerce(hint, raw[field.name], where, problems)
-        values[field.name] = value
-        low, high = field.metadata.get("low"), field.metadata.get("high")
-        if value is not None and low is not None and not low <= value <= high:
-            wanted = f"at least {low}" if high == math.inf else f"{low} to {high}"
-            problems.append(f"{where}: given {value!r}, expected {wanted}")
-    return None if problems else cls(**values)
-
-
-def _coerce(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
-    """The value in the type of the hint; otherwise None, and a problem more."""
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, path, problems)
-    arguments = typing.get_args(hint)
-    if typing.get_origin(hint) is Literal:
-        if value in arguments:
-            return value
-        expected = "one of " + ", ".join(map(repr, arguments))
-    elif typing.get_origin(hint) is tuple:
-        length_fits = arguments[-1] is Ellipsis or (
-            isinstance(value, (tuple, list)) and len(value) == len(arguments)
-        )
-        if isinstance(value, (tuple, list)) and length_fits:
-            items = enumerate(value)
-            return tuple(_coerce(arguments[0], v, f"{path}[{i}]", problems) for i, v in items)
-        expected = str(hint)
-    elif hint is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    elif hint == int | float:  # the two mean different things
-        if type(value) in (int, float) and math.isfinite(value):
-            return value
-        expected = "a finite number"
-    elif hint is not float and type(value) is hint:
-        return value
-    else:
-        expected = "a finite number" if hint is float else hint.__name__
-    problems.append(f"{path}: given {value!r} ({type(value).__name__}), expected {expected}")
-    return None
-
-
 def _violations(c: Config) -> list[str]:
     """What no single field's type and range say; each entry names fields, values and remedy."""
     data, evaluation = c.data, c.eval
@@ -358,8 +357,9 @@ def _violations(c: Config) -> list[str]:
     more_eval = [(s, f"data.more_eval[{i}]") for i, s in enumerate(data.more_eval)]
     rules = [
         *(
-            _imagenet_rule(field, network)
+            rule
             for field, network in (("depth_net", c.model.depth_net), ("pose_net", c.model.pose_net))
+            for rule in (_imagenet_rule(field, network), _init_rule(field, network, c.init))
         ),
         (
             c.model.depth_net.dropout < 1,
@@ -441,7 +441,9 @@ def _violations(c: Config) -> list[str]:
 
 
 def _source_rules(s: SourceConfig, at: str) -> list[tuple[bool, str]]:
-    depth_types = DEPTH_TYPES[s.name]
+    if not s.name:
+        return []
+    depth_types, input_depth_types = DEPTH_TYPES[s.name], INPUT_DEPTH_TYPES[s.name]
     return [
         (
             s.name != "kitti_raw" or bool(s.root),
@@ -452,6 +454,11 @@ def _source_rules(s: SourceConfig, at: str) -> list[tuple[bool, str]]:
             s.depth_type in depth_types,
             f"{at}.depth_type: given {s.depth_type!r}, but {s.name} has "
             f"{', '.join(map(repr, depth_types))}",
+        ),
+        (
+            s.input_depth_type in input_depth_types,
+            f"{at}.input_depth_type: given {s.input_depth_type!r}, but {s.name} has "
+            f"{', '.join(map(repr, input_depth_types))}",
         ),
     ]
 
@@ -491,3 +498,17 @@ def _imagenet_rule(field: str, network: NetworkConfig) -> tuple[bool, str]:
             "weights; leave it empty, or take a ResNet whose version ends in 'pt', such as '18pt'"
         )
     return wanted == bool(given), f"model.{field}.imagenet_weights: {problem}"
+
+
+def _init_rule(field: str, network: NetworkConfig, init: InitConfig) -> tuple[bool, str]:
+    """A network starts from one file."""
+    given = {
+        "init.model": init.model,
+        f"init.{field}": getattr(init, field),
+        f"model.{field}.imagenet_weights": network.imagenet_weights,
+    }
+    given = {name: value for name, value in given.items() if value}
+    return len(given) <= 1, (
+        f"{', '.join(given)}: given {', '.join(map(repr, given.values()))}, but a network starts "
+        "from one file; empty the others (init.model is for both networks)"
+    )

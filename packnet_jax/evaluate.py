@@ -1,12 +1,9 @@
 """Depth evaluation: seven metrics in four modes, per image and mean, with the protocol named."""
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -18,14 +15,14 @@ from tqdm import tqdm
 
 from packnet_jax import sharding
 from packnet_jax.config import EvalConfig
+from packnet_jax.data.examples import EvalExample
 from packnet_jax.data.open import EvalSet
-from packnet_jax.data.pipeline import EvalExample
 from packnet_jax.depth_maps import fuse_flipped, inv_depth_to_depth
-from packnet_jax.errors import DataError
+from packnet_jax.eval_files import DepthFiles, Observer, depth_writer, picture_writer
 from packnet_jax.image import flip_lr
 from packnet_jax.metrics.depth import METRIC_NAMES, DepthMetrics, depth_metrics
-from packnet_jax.sfm import Variables, infer_inv_depth
-from packnet_jax.visualize import stack_picture, write_atomically, write_image
+from packnet_jax.report import Report, Row, listed, summarize
+from packnet_jax.sfm import ComputeDtype, Variables, infer_inv_depth
 from tfds_builders.pictures import Box
 
 MODES = ("depth", "depth_pp", "depth_gt", "depth_pp_gt")
@@ -48,58 +45,27 @@ class DepthPair(NamedTuple):
     """The mean of the picture's and its mirror image's, taking each side from the better one."""
 
 
-@partial(jax.jit, static_argnames="depth_net")
+@partial(jax.jit, static_argnames=("depth_net", "compute_dtype"))
 def predict_pair(
-    depth_net: nn.Module, variables: Variables, rgb: Float[Array, "b h w 3"]
+    depth_net: nn.Module,
+    variables: Variables,
+    rgb: Float[Array, "b h w 3"],
+    input_depth: Float[Array, "b h w 1"] | None = None,
+    *,
+    compute_dtype: ComputeDtype = "float32",
 ) -> DepthPair:
     """Runs the depth network on pictures and on their mirror images.
 
+    Args:
+        input_depth: sparse depth beside the pictures, mirrored with them.
+
     Source: packnet-sfm models/model_wrapper.py: ModelWrapper.evaluate_depth.
     """
-    raw = infer_inv_depth(depth_net, variables, rgb)
-    mirrored = flip_lr(infer_inv_depth(depth_net, variables, flip_lr(rgb)))
+    infer = partial(infer_inv_depth, depth_net, variables, compute_dtype=compute_dtype)
+    raw = infer(rgb, input_depth)
+    mirrored_depth = None if input_depth is None else flip_lr(input_depth)
+    mirrored = flip_lr(infer(flip_lr(rgb), mirrored_depth))
     return DepthPair(raw, fuse_flipped(raw, mirrored, method="mean"))
-
-
-@dataclass(frozen=True)
-class Report:
-    """What an evaluation found."""
-
-    dataset: str
-    step: int
-    protocol: dict[str, Any]
-    metrics: dict[str, dict[str, float]]
-    """Mode, then metric: means over the images that have valid pixels."""
-    per_image: list[dict[str, Any]]
-
-    def scalars(self) -> dict[str, float]:
-        """`mode/metric` to value."""
-        return {f"{m}/{name}": v for m, row in self.metrics.items() for name, v in row.items()}
-
-    def table(self) -> str:
-        """The means as a table for the terminal."""
-        used, skipped = self.protocol["images"], self.protocol["skipped"]
-        title = f" {self.dataset}, step {self.step}: {used} images, {skipped} without valid pixels "
-        header = "".join(f"{name:>10}" for name in METRIC_NAMES)
-        rows = [
-            f"{mode:<14}" + "".join(f"{self.metrics[mode][name]:>10.3f}" for name in METRIC_NAMES)
-            for mode in self.metrics
-        ]
-        width = max(len(rows[0]), len(title) + 4)
-        return "\n".join([f"{title:=^{width}}", f"{'':<14}{header}", *rows, "=" * width])
-
-    def write(self, folder: Path) -> Path:
-        """Writes `<dataset>.json` into the folder."""
-        path = folder / f"{self.dataset}.json"
-        document = {
-            "dataset": self.dataset,
-            "step": self.step,
-            "protocol": self.protocol,
-            "metrics": self.metrics,
-            "per_image": self.per_image,
-        }
-        write_atomically(path, json.dumps(document, indent=1).encode() + b"\n")
-        return path
 
 
 def evaluate(
@@ -111,7 +77,7 @@ def evaluate(
     step: int,
     config: EvalConfig,
     mesh: Mesh,
-    pictures_folder: Path | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Report:
     """Evaluates a depth network on every example.
 
@@ -120,25 +86,20 @@ def evaluate(
 
     Args:
         variables: with or without the pose network's.
-        pictures_folder: where to write `config.num_pictures` pictures, spread over the examples,
-            each with its inverse depth below it.
+        observers: called for one example after the other.
 
     Raises:
         DataError: no example has a valid pixel.
     """
     own = {name: {"depth_net": collection["depth_net"]} for name, collection in variables.items()}
-    rows: list[dict[str, Any]] = []
-    last = max(len(examples) - 1, 0)
-    shown = set(np.linspace(0, last, config.num_pictures).astype(int).tolist())
-    for example, raw, fused in _predictions(depth_net, own, examples, config.batch_size, mesh):
+    rows: list[Row] = []
+    for example, raw, fused in _predictions(depth_net, own, examples, config, mesh):
         if not rows:
             _warn_if_misplaced(example, raw.shape[:2], config.scale_output)
         rows.append(_row(example, raw, fused, config))
-        if pictures_folder is not None and len(rows) - 1 in shown:
-            name = example.name.replace("/", "_")
-            picture = stack_picture(example.rgb, fused[..., 0])
-            write_image(pictures_folder / f"{len(rows) - 1:04d}_{name}.png", picture)
-    return summarize(rows, dataset=dataset, step=step, config=config)
+        for observe in observers:
+            observe(example, fused[..., 0])
+    return _summary(rows, dataset=dataset, step=step, config=config)
 
 
 def evaluate_sets(
@@ -150,9 +111,19 @@ def evaluate_sets(
     config: EvalConfig,
     mesh: Mesh,
     folder: Path,
+    save: DepthFiles | None = None,
 ) -> Iterator[Report]:
-    """Evaluates each set on its own; `<name>.json` and pictures in `<name>/` are in the folder."""
-    for examples, name in sets:
+    """Evaluates each set on its own; `<name>.json` and pictures in `<name>/` are in the folder.
+
+    Args:
+        save: which further files to write of every picture, and where.
+    """
+    for examples, name, split in sets:
+        observers: list[Observer] = [
+            picture_writer(folder / name, len(examples), config.num_pictures)
+        ]
+        if save is not None:
+            observers.append(depth_writer(save, name, split))
         report = evaluate(
             depth_net,
             variables,
@@ -161,7 +132,7 @@ def evaluate_sets(
             step=step,
             config=config,
             mesh=mesh,
-            pictures_folder=folder / name,
+            observers=observers,
         )
         report.write(folder)
         yield report
@@ -177,48 +148,25 @@ def evaluate_constant(
 ) -> Report:
     """Scores one and the same inverse depth map on every example, by the same protocol."""
     rows = [_row(e, inv_depth[..., None], inv_depth[..., None], config) for e in examples]
-    return summarize(rows, dataset=dataset, step=step, config=config)
+    return _summary(rows, dataset=dataset, step=step, config=config)
 
 
-def summarize(rows: list[dict[str, Any]], *, dataset: str, step: int, config: EvalConfig) -> Report:
-    """Means over the rows that have metrics.
-
-    Raises:
-        DataError: none has.
-    """
+def _summary(rows: list[Row], *, dataset: str, step: int, config: EvalConfig) -> Report:
     counted = [row for row in rows if row["valid_pixels"] > 0]
-    if not counted:
-        raise DataError(
-            f"{dataset}: none of {len(rows)} images has ground-truth depth between "
-            f"{config.min_depth} and {config.max_depth} m inside the crop {config.crop!r}; check "
-            "config.data.eval_split, config.data.depth_type and config.eval"
-        )
-    means = {
-        mode: {name: float(np.mean([row[mode][name] for row in counted])) for name in METRIC_NAMES}
-        for mode in MODES
-    }
     protocol = {
-        "ground_truth": _listed(row["ground_truth"] for row in counted),
-        "input": _listed(row["input"] for row in counted),
+        "ground_truth": listed(row["ground_truth"] for row in counted),
+        "input": listed(row["input"] for row in counted),
+        "input_depth": listed(row["input_depth"] for row in counted),
         "crop": config.crop or "none",
         "min_depth": config.min_depth,
         "max_depth": config.max_depth,
         "scale_output": config.scale_output,
+        "compute_dtype": config.compute_dtype,
         "scaling": "*_gt modes: median of the ground truth / median of the prediction, per image",
         "flip": "*_pp modes: mean of the prediction and the mirror image's, borders from one side",
-        "averaging": "mean over images with valid pixels",
-        "images": len(counted),
-        "skipped": len(rows) - len(counted),
     }
-    return Report(dataset, step, protocol, means, rows)
-
-
-def _listed(names: Iterable[str]) -> str:
-    """The only name, or every name with its number of images."""
-    counts = Counter(names)
-    if len(counts) == 1:
-        return next(iter(counts))
-    return "; ".join(f"{name}: {count} images" for name, count in counts.most_common())
+    remedy = "config.data.eval_split, config.data.depth_type and config.eval"
+    return summarize(rows, MODES, protocol, dataset=dataset, step=step, remedy=remedy)
 
 
 def _warn_if_misplaced(
@@ -250,14 +198,18 @@ def _predictions(
     depth_net: nn.Module,
     variables: Variables,
     examples: Iterable[EvalExample],
-    batch_size: int,
+    config: EvalConfig,
     mesh: Mesh,
 ) -> Iterator[tuple[EvalExample, np.ndarray, np.ndarray]]:
-    batch_size = -(-batch_size // mesh.size) * mesh.size  # the devices share it equally
+    batch_size = -(-config.batch_size // mesh.size) * mesh.size  # the devices share it equally
     variables = jax.device_put(variables, sharding.replicated(mesh))
     for group in _groups(tqdm(examples, desc="evaluate", unit="image", leave=False), batch_size):
-        rgb = np.stack([e.rgb for e in group] + [group[-1].rgb] * (batch_size - len(group)))
-        pair = predict_pair(depth_net, variables, sharding.place_batch(rgb, mesh))
+        filled = group + [group[-1]] * (batch_size - len(group))
+        rgb = np.stack([e.rgb for e in filled])
+        sparse = [e.input_depth[..., None] for e in filled if e.input_depth is not None]
+        input_depth = np.stack(sparse) if sparse else None
+        placed = sharding.place_batch((rgb, input_depth), mesh)
+        pair = predict_pair(depth_net, variables, *placed, compute_dtype=config.compute_dtype)
         yield from zip(group, np.asarray(pair.raw), np.asarray(pair.fused), strict=False)
 
 
@@ -277,9 +229,10 @@ def _row(
     raw: Float[np.ndarray, "h w 1"],
     fused: Float[np.ndarray, "h w 1"],
     config: EvalConfig,
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"index": int(example.index), "name": example.name, "valid_pixels": 0}
+) -> Row:
+    row: Row = {"index": int(example.index), "name": example.name, "valid_pixels": 0}
     row["ground_truth"] = example.depth_source or "depth as stored in the data set"
+    row["input_depth"] = example.input_depth_source or "none"
     row["input"] = "whole picture"
     if example.box is not None:
         height, width = example.box.shape

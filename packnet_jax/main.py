@@ -1,4 +1,5 @@
-"""Trains or evaluates: `python -m packnet_jax.main --config=configs/kitti.py --workdir=DIR`.
+"""Trains or evaluates: `python -m packnet_jax.main --config=configs/kitti.py --workdir=DIR`,
+`python -m packnet_jax.main --mode=eval --checkpoint=PATH`.
 
 Short on purpose: flags, checks that cost nothing, and one call.
 """
@@ -15,6 +16,7 @@ from ml_collections import config_flags
 from packnet_jax import config as config_lib
 from packnet_jax import runs
 from packnet_jax.errors import ConfigError, PacknetError
+from packnet_jax.eval_config import Given
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file in configs/.", lock_config=True)
 WORKDIR = flags.DEFINE_string(
@@ -22,8 +24,13 @@ WORKDIR = flags.DEFINE_string(
 )
 MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
 CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "With --mode=eval: a run's workdir, or one step's folder in checkpoints/."
+    "checkpoint",
+    None,
+    "With --mode=eval: a run's workdir, one step's folder in checkpoints/, a folder that "
+    "packnet_jax.convert wrote, or a checkpoint of the original (.ckpt, .pth.tar).",
 )
+
+DEFAULTS = Path(__file__).parent / "defaults.py"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -33,14 +40,21 @@ def main(argv: Sequence[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's banner
-    config = config_lib.resolve(CONFIG.value)
     workdir = Path(WORKDIR.value or f"runs/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
     if MODE.value == "eval":
         if CHECKPOINT.value is None:
-            raise ConfigError("--mode=eval needs --checkpoint=DIR, a workdir or one step's folder")
-        runs.evaluate_run(config, Path(CHECKPOINT.value), workdir=workdir)
+            raise ConfigError(
+                "--mode=eval needs --checkpoint=PATH, a workdir, one step's folder or a .ckpt file"
+            )
+        runs.evaluate_run(_given(), Path(CHECKPOINT.value), workdir=workdir)
     else:
-        runs.train_run(config, workdir=workdir)
+        runs.train_run(config_lib.resolve(CONFIG.value), workdir=workdir)
+
+
+def _given() -> Given:
+    flag = flags.FLAGS["config"]
+    file = flag.config_filename if flag.present else None
+    return Given(file, CONFIG.value, config_flags.get_override_values(flag))
 
 
 def run() -> None:
@@ -54,8 +68,9 @@ def run() -> None:
 def _parse_flags(argv: Sequence[str]) -> list[str]:
     """absl's parsing, with every way a config can fail to load as one ConfigError."""
     try:
+        flags.FLAGS.set_default("config", str(DEFAULTS))  # flags may change these without a file
         remaining = flags.FLAGS(argv)
-        if CONFIG.value is None:
+        if MODE.value == "train" and not flags.FLAGS["config"].present:
             raise ConfigError("--config is missing; for example --config=configs/kitti.py")
         _ = CONFIG.value.seed  # a file that could not be loaded raises its error only now
         return remaining

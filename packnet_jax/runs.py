@@ -8,17 +8,21 @@ from pathlib import Path
 
 import jax
 from absl import logging
+from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from packnet_jax import checkpoint, sharding
 from packnet_jax import config as config_lib
 from packnet_jax.baseline import median_inv_depth
-from packnet_jax.config import Config
-from packnet_jax.convert.imagenet import with_imagenet_encoders
+from packnet_jax.config import Config, SaveConfig
+from packnet_jax.convert.initial import with_initial_weights
 from packnet_jax.data.open import DataSets, open_data_sets, open_evaluations
 from packnet_jax.errors import CheckpointError, ConfigError
-from packnet_jax.evaluate import Report, evaluate_constant, evaluate_sets
-from packnet_jax.sfm import Networks
+from packnet_jax.eval_config import Given, for_evaluation
+from packnet_jax.eval_files import DepthFiles
+from packnet_jax.evaluate import evaluate_constant, evaluate_sets
+from packnet_jax.report import Report
+from packnet_jax.sfm import Networks, takes_input_depth
 from packnet_jax.train.loop import train
 from packnet_jax.trained import load_depth_network
 from packnet_jax.visualize import write_atomically
@@ -35,10 +39,16 @@ def train_run(config: Config, *, workdir: Path) -> None:
     """
     mesh = sharding.make_mesh()
     sharding.check_batch_size(config.train.batch_size, mesh, accumulate=config.train.accumulate)
+    if not config.model.pose_net.name:
+        raise ConfigError(
+            "config.model.pose_net.name: empty, but training learns from video and needs one, "
+            "such as --config.model.pose_net.name=PoseNet"
+        )
     networks = Networks.from_config(config.model)
+    check_input_depth(config, networks.depth_net)
     prepare_workdir(workdir, config)
     if not checkpoint.has_checkpoint(workdir):
-        check_imagenet_weights(config, networks)
+        check_initial_weights(config, networks)
     data = open_data_sets(config)
     print(_overview(config, data, workdir, mesh), flush=True)
     outcome = train(config, networks, data, workdir=workdir, mesh=mesh)
@@ -56,12 +66,21 @@ def train_run(config: Config, *, workdir: Path) -> None:
     print(f"Dashboard    tensorboard --logdir {workdir}")
 
 
-def evaluate_run(config: Config, checkpoint_path: Path, *, workdir: Path) -> tuple[Report, ...]:
-    """Evaluates a checkpoint on each of `config.data.eval_sources`; writes reports and pictures.
+def evaluate_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> tuple[Report, ...]:
+    """Evaluates a checkpoint on each of `data.eval_sources`; writes reports, pictures and depth.
 
-    The networks are those of the checkpoint; data and protocol are the given configuration's.
+    Args:
+        given: data, and what else the command line says; `eval_config.for_evaluation` adds the
+            checkpoint's network, shape and protocol.
+
+    Raises:
+        PacknetError: something in the checkpoint, configuration, data or workdir does not fit;
+            before any compilation.
     """
     trained = load_depth_network(checkpoint_path)
+    config, origin = for_evaluation(trained.config, given, unsaid=trained.unsaid)
+    print(f"packnet_jax: evaluating {checkpoint_path}, step {trained.step}\n{origin}", flush=True)
+    check_input_depth(config, trained.network)
     prepare_workdir(workdir, None)
     folder = workdir / "eval"
     reports = []
@@ -73,11 +92,33 @@ def evaluate_run(config: Config, checkpoint_path: Path, *, workdir: Path) -> tup
         config=config.eval,
         mesh=sharding.make_mesh(),
         folder=folder,
+        save=_depth_files(config.save, checkpoint_path),
     ):
         path = folder / f"{report.dataset}.json"
         print(f"{report.table()}\nWritten to {path}, pictures beside it", flush=True)
         reports.append(report)
+    if config.save.folder:
+        print(f"Depth of every picture in {config.save.folder}")
     return tuple(reports)
+
+
+def _depth_files(save: SaveConfig, checkpoint_path: Path) -> DepthFiles | None:
+    if not save.folder:
+        return None
+    name = checkpoint_path.resolve().name.partition(".")[0]
+    return DepthFiles(Path(save.folder).expanduser(), name, save.depth)
+
+
+def check_input_depth(config: Config, depth_net: nn.Module) -> None:
+    """Raises ConfigError where depth is to be given to a network that takes pictures alone."""
+    wanted = [source.title for source in config.data.eval_sources if source.input_depth_type]
+    if wanted and not takes_input_depth(depth_net):
+        network = config.model.depth_net
+        raise ConfigError(
+            f"config.data.input_depth_type: given for {', '.join(wanted)}, but "
+            f"{network.name}{network.version} takes pictures alone; leave it empty, or evaluate "
+            "a PackNetSAN01"
+        )
 
 
 def score_baseline(
@@ -102,16 +143,17 @@ def score_baseline(
         )
 
 
-def check_imagenet_weights(config: Config, networks: Networks) -> None:
-    """Raises CheckpointError unless each file of ImageNet weights fits its encoder."""
+def check_initial_weights(config: Config, networks: Networks) -> None:
+    """Raises CheckpointError unless each file that the run starts from fits its network."""
     model, data = config.model, config.data
-    if not model.depth_net.imagenet_weights and not model.pose_net.imagenet_weights:
+    encoders = model.depth_net.imagenet_weights, model.pose_net.imagenet_weights
+    if not any(encoders) and not config.init.paths:
         return
     num_context = data.back_context + data.forward_context
     shapes = jax.eval_shape(
         lambda key: networks.init(key, data.image_shape, num_context), jax.random.key(0)
     )
-    with_imagenet_encoders(shapes, model)
+    with_initial_weights(shapes, config)
 
 
 def prepare_workdir(workdir: Path, config: Config | None) -> None:

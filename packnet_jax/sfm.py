@@ -1,5 +1,6 @@
 """Structure from motion, learned: from a batch to predictions to the objective."""
 
+import inspect
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -13,9 +14,12 @@ from packnet_jax.config import LossConfig, ModelConfig
 from packnet_jax.geometry.transforms import pose_vector_to_transform
 from packnet_jax.image import flip_lr, resize_nearest
 from packnet_jax.losses.photometric import multi_view_photometric_loss
-from packnet_jax.networks import make_depth_net, make_pose_net
+from packnet_jax.networks import init_depth_net, init_pose_net, make_depth_net, make_pose_net
+from packnet_jax.networks.norm import at_least_float32
 
 Variables = dict[str, Any]
+ComputeDtype = Literal["float32", "bfloat16"]
+"""What a network computes in; "float32" leaves its parameters' own type."""
 
 
 class Networks(NamedTuple):
@@ -25,8 +29,8 @@ class Networks(NamedTuple):
     """(rgb, train) -> inverse depth pyramid."""
     pose_net: nn.Module
     """(rgb, rgb_context, train) -> translation and Euler angles of context_T_target."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """What both compute in while training; "float32" leaves the parameters' own type."""
+    compute_dtype: ComputeDtype = "float32"
+    """What both compute in while training."""
 
     @classmethod
     def from_config(cls, model: ModelConfig) -> "Networks":
@@ -48,10 +52,8 @@ class Networks(NamedTuple):
         Pure: run it under `jax.jit` to place the result, under `jax.eval_shape` for shapes alone.
         """
         depth_key, pose_key = jax.random.split(key)
-        rgb = jnp.zeros((1, *image_shape, 3))
-        rgb_context = jnp.zeros((1, num_context, *image_shape, 3))
-        depth_net = self.depth_net.init(depth_key, rgb, train=False)
-        pose_net = self.pose_net.init(pose_key, rgb, rgb_context, train=False)
+        depth_net = init_depth_net(self.depth_net, depth_key, image_shape)
+        pose_net = init_pose_net(self.pose_net, pose_key, image_shape, num_context)
         return {
             collection: {
                 "depth_net": depth_net.get(collection, {}),
@@ -175,11 +177,29 @@ def self_supervised_objective(
 
 
 def infer_inv_depth(
-    depth_net: nn.Module, variables: Variables, rgb: Float[Array, "b h w 3"]
+    depth_net: nn.Module,
+    variables: Variables,
+    rgb: Float[Array, "b h w 3"],
+    input_depth: Float[Array, "b h w 1"] | None = None,
+    *,
+    compute_dtype: ComputeDtype = "float32",
 ) -> Float[Array, "b h w 1"]:
-    """The finest inverse depth in evaluation mode."""
+    """The finest inverse depth in evaluation mode.
+
+    Args:
+        input_depth: sparse depth in metres, 0 for none, for networks that take it.
+        compute_dtype: with "bfloat16" the network computes in that wherever training would.
+    """
     own = {name: collection["depth_net"] for name, collection in variables.items()}
-    return depth_net.apply(own, rgb, train=False)[0]  # pyright: ignore[reportIndexIssue]
+    params, rgb, input_depth = _in_dtype(compute_dtype, own["params"], rgb, input_depth)
+    beside = {} if input_depth is None else {"input_depth": input_depth}
+    pyramid: Any = depth_net.apply({**own, "params": params}, rgb, train=False, **beside)
+    return at_least_float32(pyramid[0])
+
+
+def takes_input_depth(depth_net: nn.Module) -> bool:
+    """Whether a depth network can be given sparse depth beside the picture."""
+    return "input_depth" in inspect.signature(depth_net.__call__).parameters
 
 
 def _apply(
@@ -194,14 +214,18 @@ def _apply(
     With bfloat16 the network gets rounded copies of its parameters and inputs, so that gradients
     come back in the parameters' own type; its normalisations and last layers compute in float32.
     """
-    params = variables["params"][name]
-    if networks.compute_dtype == "bfloat16":
-        params, inputs = jax.tree.map(lambda a: a.astype(jnp.bfloat16), (params, inputs))
+    params, *inputs = _in_dtype(networks.compute_dtype, variables["params"][name], *inputs)
     own = {"params": params, "batch_stats": variables["batch_stats"][name]}
     network: nn.Module = getattr(networks, name)
     rngs = {} if key is None else {"dropout": key}
     output, updated = network.apply(own, *inputs, train=True, rngs=rngs, mutable=["batch_stats"])
     return output, updated.get("batch_stats", {})
+
+
+def _in_dtype(compute_dtype: ComputeDtype, *trees: Any) -> Any:
+    if compute_dtype == "float32":
+        return trees
+    return jax.tree.map(lambda a: a.astype(jnp.bfloat16), trees)
 
 
 def _flip_if(flip: Bool[Array, ""], image: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:

@@ -1,6 +1,6 @@
 """Frame stores in memory, written without TFDS, so that tests of reading need no build."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,13 +33,14 @@ def record(
     depth: np.ndarray | None = None,
     depth_source: str = "",
     intrinsics: np.ndarray = K,
+    features: Mapping[str, bytes] | None = None,
 ) -> bytes:
-    """One frame as an array record holds it."""
+    """One frame as an array record holds it, with more features than the common ones if given."""
     if depth is None and has_depth:
         depth = sparse_depth(seed, SHAPE)
     stereo_T_camera = np.eye(4)
     stereo_T_camera[0, 3] = -0.5
-    features = {
+    values = {
         "name": name.encode(),
         "image": png(seed, SHAPE) if image is None else image,
         "intrinsics": intrinsics.tobytes(),
@@ -47,9 +48,10 @@ def record(
         "stereo_T_camera": stereo_T_camera.tobytes(),
         "depth": encode_depth(depth),
         "depth_source": depth_source.encode(),
+        **(features or {}),
     }
     example = tf_example_pb2.Example()
-    for key, value in features.items():
+    for key, value in values.items():
         example.features.feature[key].bytes_list.value.append(value)
     return example.SerializeToString()
 

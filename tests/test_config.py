@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from packnet_jax import config as config_lib
 from packnet_jax.batch import Batch
 from packnet_jax.errors import ConfigError
 from packnet_jax.evaluate import predict_pair
-from packnet_jax.sfm import Networks, self_supervised_objective
+from packnet_jax.networks import make_depth_net
+from packnet_jax.sfm import Networks, self_supervised_objective, takes_input_depth
 
 FILES = sorted(p.stem for p in (Path(__file__).parents[1] / "configs").glob("[!_]*.py"))
 
@@ -31,12 +33,16 @@ def test_every_file_is_a_recipe_card_that_resolves(name):
     for heading in ("Command", "Expect", "Source"):
         assert heading in (module.__doc__ or "")
     config = config_lib.resolve(loaded(name))
-    Networks.from_config(config.model)
+    make_depth_net(config.model.depth_net.name, config.model.depth_net.version)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_every_file_trains_and_evaluates_abstractly(name):
-    """Shapes alone: networks, objective and inverse depth fit together at the recipe's size."""
+def with_pose_net(name):
+    return config_lib.resolve(loaded(name)).model.pose_net.name != ""
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if with_pose_net(name)])
+def test_every_file_trains_abstractly(name):
+    """Shapes alone: networks and objective fit together at the recipe's size."""
     config = config_lib.resolve(loaded(name))
     networks, (height, width) = Networks.from_config(config.model), config.data.image_shape
     num_context = config.data.back_context + config.data.forward_context
@@ -70,10 +76,34 @@ def test_every_file_trains_and_evaluates_abstractly(name):
         batch,
     )
     assert objective.loss.shape == ()
-    pair = jax.eval_shape(
-        lambda v, rgb: predict_pair(networks.depth_net, v, rgb), variables, batch.rgb
-    )
-    assert pair.fused.shape == (1, height, width, 1)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_evaluates_abstractly(name):
+    """Every set that it evaluates, with input depth where that is asked for."""
+    config = config_lib.resolve(loaded(name))
+    height, width = config.data.image_shape
+    network = make_depth_net(config.model.depth_net.name, config.model.depth_net.version)
+    rgb = jax.ShapeDtypeStruct((1, height, width, 3), jnp.float32)
+    own = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros(rgb.shape), train=False))
+    variables = {collection: {"depth_net": values} for collection, values in own.items()}
+    for source in config.data.eval_sources:
+        input_depth = None
+        if source.input_depth_type:
+            assert takes_input_depth(network)
+            input_depth = jax.ShapeDtypeStruct((1, height, width, 1), jnp.float32)
+        evaluate = partial(predict_pair, network, compute_dtype=config.eval.compute_dtype)
+        pair = jax.eval_shape(evaluate, variables, rgb, input_depth)
+        assert pair.fused.shape == (1, height, width, 1)
+        assert pair.fused.dtype == jnp.float32
+
+
+def test_further_sets_of_a_recipe_lie_where_the_first_does_unless_said():
+    raw = loaded("kitti_san")
+    raw.data.root = "KITTI"
+    assert [s.root for s in config_lib.resolve(raw).data.eval_sources] == ["KITTI", "KITTI"]
+    raw.data.more_eval[0].root = "elsewhere"
+    assert [s.root for s in config_lib.resolve(raw).data.eval_sources] == ["KITTI", "elsewhere"]
 
 
 def test_json_brings_the_same_configuration_back():
@@ -92,7 +122,10 @@ def test_a_misspelt_field_fails_where_it_is_written():
         ("data.image_shape", (100, 320), r"multiples of 32; nearest: \(96, 320\)"),
         ("data.image_shape", (96,), "expected tuple"),
         ("data.image_shape", (96.0, 320), r"image_shape\[0\]: given 96.0 \(float\), expected int"),
-        ("data.name", "nuscenes", "one of 'kitti_raw', 'synthetic_drive'"),
+        ("data.name", "nuscenes", "one of 'kitti_raw', 'synthetic_drive', ''"),
+        ("data.input_depth_type", "lidar", "kitti_raw has 'velodyne', 'groundtruth', ''"),
+        ("data.input_depth_resize", "linear", "one of 'keep_points', 'nearest'"),
+        ("eval.compute_dtype", "float16", "one of 'float32', 'bfloat16'"),
         ("data.root", "", "--config.data.root=DIR"),
         ("data.depth_type", "dense", "kitti_raw has 'velodyne', 'groundtruth', ''"),
         ("data.jittering", (0.2, 0.2), "four values"),
@@ -124,6 +157,13 @@ def test_a_wrong_value_is_named_with_what_was_expected(field, value, message):
     with pytest.raises(ConfigError, match=message) as error:
         config_lib.resolve(raw)
     assert f"config.{field}" in str(error.value)
+
+
+def test_no_data_set_need_be_chosen():
+    raw = loaded("ddad_san")
+    assert raw.data.name == ""
+    config = config_lib.resolve(raw)
+    assert config.data.eval_names == ("none-val", "none-val-with_lidar")
 
 
 def test_both_context_lengths_zero_are_refused():

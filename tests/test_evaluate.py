@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden.arrays import nhwc
@@ -13,11 +14,12 @@ from golden.seeded import load_golden
 from packnet_jax import baseline, sharding
 from packnet_jax.baseline import median_depth_map, median_inv_depth
 from packnet_jax.config import EvalConfig, ModelConfig, NetworkConfig
-from packnet_jax.data.pipeline import EvalExample
+from packnet_jax.data.examples import EvalExample
 from packnet_jax.errors import DataError
 from packnet_jax.evaluate import MODES, evaluate, evaluate_constant, predict_pair
 from packnet_jax.metrics.depth import METRIC_NAMES, fit_to_ground_truth
-from packnet_jax.sfm import Networks
+from packnet_jax.networks import make_depth_net
+from packnet_jax.sfm import Networks, takes_input_depth
 from tfds_builders.pictures import crop_box
 
 CONFIG = EvalConfig(crop="", batch_size=3, num_pictures=2)
@@ -33,6 +35,19 @@ class RedChannelIsInverseDepth(nn.Module):
         return (self.scale * rgb[..., :1],) * 4
 
 
+class DepthCompletion(nn.Module):
+    """Believes sparse depth where there is any, and the red channel elsewhere."""
+
+    def __call__(self, rgb, input_depth=None, *, train: bool):
+        inv_depth = rgb[..., :1]
+        if input_depth is not None:
+            inv_depth = jnp.where(input_depth > 0, 1 / jnp.maximum(input_depth, 1e-6), inv_depth)
+        return (inv_depth,) * 4
+
+
+NO_VARIABLES = {"params": {"depth_net": {}}, "batch_stats": {"depth_net": {}}}
+
+
 def example(index, *, has_depth=True):
     rng = np.random.default_rng(index)
     rgb = rng.uniform(0.05, 1, (*SHAPE, 3)).astype(np.float32)
@@ -42,16 +57,16 @@ def example(index, *, has_depth=True):
     return EvalExample(rgb, depth, np.eye(3, dtype=np.float32), f"drive/frame{index}", index)
 
 
-def report_of(examples, *, scale=1.0, num_devices=1, folder=None, config=CONFIG):
+def report_of(examples, *, scale=1.0, network=None, num_devices=1, observers=(), config=CONFIG):
     return evaluate(
-        RedChannelIsInverseDepth(scale),
-        {"params": {"depth_net": {}}, "batch_stats": {"depth_net": {}}},
+        network or RedChannelIsInverseDepth(scale),
+        NO_VARIABLES,
         examples,
         dataset="made",
         step=12,
         config=config,
         mesh=sharding.make_mesh(num_devices),
-        pictures_folder=folder,
+        observers=observers,
     )
 
 
@@ -97,10 +112,13 @@ def test_batch_size_and_number_of_devices_do_not_matter():
 
 
 def test_the_report_says_everything(tmp_path):
-    report = report_of([example(i) for i in range(3)], folder=tmp_path / "pictures")
+    report = report_of([example(i) for i in range(3)])
     document = json.loads(report.write(tmp_path).read_text())
     assert set(document["protocol"]) >= {
         "ground_truth",
+        "input",
+        "input_depth",
+        "compute_dtype",
         "crop",
         "min_depth",
         "max_depth",
@@ -111,9 +129,71 @@ def test_the_report_says_everything(tmp_path):
     }
     assert set(document["metrics"]) == set(MODES)
     assert len(document["per_image"]) == 3
-    assert len(list((tmp_path / "pictures").glob("*.png"))) == 2
     for word in ("made", "step 12", "depth_pp_gt", "abs_rel"):
         assert word in report.table()
+
+
+def test_observers_see_each_example_once_with_the_fused_prediction():
+    seen = []
+    examples = [example(i) for i in range(4)]
+    report_of(examples, observers=[lambda e, inv_depth: seen.append((e.index, inv_depth))])
+    assert [index for index, _ in seen] == [0, 1, 2, 3]
+    for e, (_, inv_depth) in zip(examples, seen, strict=True):
+        np.testing.assert_allclose(inv_depth, e.rgb[..., 0], rtol=1e-6)
+
+
+def sparse_example(index):
+    """Sparse depth is right, everything else wrong, and neither is symmetric."""
+    truth = example(index)
+    is_measured = np.random.default_rng(100 + index).random(SHAPE) < 0.3
+    return truth._replace(
+        rgb=np.roll(truth.rgb, 5, axis=1),
+        input_depth=np.where(is_measured, truth.depth, 0).astype(np.float32),
+        input_depth_source="scan",
+    )
+
+
+def test_input_depth_is_mirrored_with_its_picture():
+    e = sparse_example(0)
+    given = e.input_depth.copy()
+    rgb, input_depth = e.rgb[None], e.input_depth[None, ..., None]
+    pair = predict_pair(DepthCompletion(), NO_VARIABLES, rgb, input_depth)
+    np.testing.assert_allclose(pair.fused, pair.raw, rtol=1e-6)  # pixels do not know their place
+    np.testing.assert_array_equal(e.input_depth, given)
+    without = predict_pair(DepthCompletion(), NO_VARIABLES, rgb)
+    assert np.abs(without.raw - pair.raw).max() > 0.1
+
+
+def test_input_depth_comes_to_the_network_and_into_the_protocol():
+    examples = [sparse_example(i) for i in range(4)]
+    completed = report_of(examples, network=DepthCompletion())
+    assert completed.protocol["input_depth"] == "scan"
+    ignored = report_of(
+        [e._replace(input_depth=None, input_depth_source="") for e in examples],
+        network=DepthCompletion(),
+    )
+    assert ignored.protocol["input_depth"] == "none"
+    for mode in MODES:
+        assert completed.metrics[mode]["a1"] > ignored.metrics[mode]["a1"] + 0.1
+
+
+def test_which_networks_take_input_depth():
+    assert takes_input_depth(DepthCompletion())
+    assert not takes_input_depth(RedChannelIsInverseDepth())
+    assert not takes_input_depth(make_depth_net("DepthResNet", "18"))
+
+
+def test_bfloat16_rounds_what_the_network_sees_and_nothing_else():
+    examples = [example(i) for i in range(3)]
+    config = dataclasses.replace(CONFIG, compute_dtype="bfloat16")
+    seen = []
+    report = report_of(
+        examples, config=config, observers=[lambda _, inv_depth: seen.append(inv_depth)]
+    )
+    rounded = np.asarray(jnp.asarray(examples[0].rgb[..., 0], jnp.bfloat16), np.float32)
+    np.testing.assert_allclose(seen[0], rounded, rtol=2**-8)  # fusing rounds once more
+    assert 0 < report.metrics["depth"]["abs_rel"] < 2**-8
+    assert report.protocol["compute_dtype"] == "bfloat16"
 
 
 def test_the_median_map_is_the_median_and_scores_like_a_constant():
@@ -147,48 +227,72 @@ def test_median_depth_map_leaves_out_missing_depth():
     np.testing.assert_array_equal(median_depth_map(depths), [[2.0, 6.0, 6.0]])
 
 
+NETWORKS = {
+    "DepthResNet18": NetworkConfig("DepthResNet", "18"),
+    "PackNetSlim01": NetworkConfig("PackNetSlim01", "1A"),
+}
+
+
+def golden_evaluation(name, **protocol):
+    """The report of a seeded network on the golden picture and its mirror image."""
+    golden = load_golden("models/evaluate_depth.npz")
+    model = ModelConfig(NETWORKS[name], NetworkConfig("PoseNet", ""))
+    rgb, depth = nhwc(golden["in.rgb"])[0], golden["in.depth"][0, 0]
+    first = EvalExample(rgb, depth, np.eye(3, dtype=np.float32), name="golden", index=0)
+    second = first._replace(rgb=rgb[:, ::-1], depth=depth[:, ::-1], index=1)
+    return evaluate(
+        Networks.from_config(model).depth_net,
+        seeded_variables(model, (64, 96)),
+        [first, second],
+        dataset="golden",
+        step=0,
+        config=EvalConfig(min_depth=0.0, max_depth=80.0, **protocol),
+        mesh=sharding.make_mesh(1),
+    )
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "network"),
-    [
-        ("DepthResNet18", NetworkConfig("DepthResNet", "18")),
-        ("PackNetSlim01", NetworkConfig("PackNetSlim01", "1A")),
-    ],
-)
-def test_all_modes_equal_the_original(name, network, parity):
+@pytest.mark.parametrize("name", NETWORKS)
+def test_all_modes_equal_the_original(name, parity):
     """With and without Garg's crop, fused with the mirror image or not, scaled or not."""
     golden_set = "models/evaluate_depth"
     golden = load_golden(f"{golden_set}.npz")
-    model = ModelConfig(network, NetworkConfig("PoseNet", ""))
+    model = ModelConfig(NETWORKS[name], NetworkConfig("PoseNet", ""))
     networks, variables = Networks.from_config(model), seeded_variables(model, (64, 96))
-    pictures = EvalExample(
-        rgb=nhwc(golden["in.rgb"])[0],
-        depth=golden["in.depth"][0, 0],
-        intrinsics=np.eye(3, dtype=np.float32),
-        name="golden",
-        index=0,
-    )
     fused = predict_pair(
-        networks.depth_net, variables_of_depth(variables), pictures.rgb[None]
+        networks.depth_net, variables_of_depth(variables), nhwc(golden["in.rgb"])[:1]
     ).fused
     expected = nhwc(golden[f"{name}|inv_depth_pp"])
     parity.compare(golden_set, f"{name}|inv_depth_pp", fused, expected, tolerance=2e-5)
     for crop in ("", "garg"):
-        report = evaluate(
-            networks.depth_net,
-            variables,
-            [pictures],
-            dataset="golden",
-            step=0,
-            config=EvalConfig(crop=crop, min_depth=0.0, max_depth=80.0),
-            mesh=sharding.make_mesh(1),
-        )
+        report = golden_evaluation(name, crop=crop)
         for mode in MODES:
             entry = f"{name}|crop={crop}|{mode}"
             expected = golden[entry]
-            actual = [report.metrics[mode][metric] for metric in METRIC_NAMES]
+            actual = [report.per_image[0][mode][metric] for metric in METRIC_NAMES]
             scale = np.maximum(np.abs(expected), 1e-3)
             parity.compare(golden_set, entry, actual, expected, tolerance=1e-4, scale=scale)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_batch_of_two_gives_the_numbers_of_one(name):
+    one, two = (golden_evaluation(name, batch_size=size) for size in (1, 2))
+    for here, there in zip(two.per_image, one.per_image, strict=True):
+        for mode in MODES:
+            assert here[mode] == pytest.approx(there[mode], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_half_precision_moves_errors_by_a_hundredth_and_accuracies_by_0_005_at_most(name):
+    half = golden_evaluation(name, compute_dtype="bfloat16").metrics
+    full = golden_evaluation(name).metrics
+    for mode in MODES:
+        assert half[mode] != full[mode]
+        for metric, value in full[mode].items():
+            allowed = 0.005 if metric in ("a1", "a2", "a3") else 0.01 * value
+            assert half[mode][metric] == pytest.approx(value, abs=allowed), (mode, metric)
 
 
 def variables_of_depth(variables):

@@ -7,7 +7,7 @@ import shutil
 import cli
 import numpy as np
 import pytest
-from fake_kitti import make_kitti
+from fake_kitti import make_kitti, sparse_depth
 from PIL import Image
 
 NUM_TARGETS = 4
@@ -99,6 +99,76 @@ def test_evaluating_a_checkpoint_repeats_the_training_runs_result(trained, place
         assert here["metrics"][mode] == pytest.approx(there["metrics"][mode], rel=1e-5)
 
 
+def test_a_checkpoint_alone_says_what_to_evaluate_and_flags_change_it(trained, place):
+    output = cli.run(
+        "main",
+        "--mode=eval",
+        "--checkpoint=run",
+        "--workdir=again",
+        "--config.eval.max_depth=20",
+        "--config.eval.batch_size=4",
+        "--config.save.folder=saved",
+        "--noconfig.save.depth.viz",
+        cwd=place,
+    )
+    for words in (
+        "evaluating run, step 3",
+        "data.image_shape = (32, 64)",
+        "no --config",
+        "eval.max_depth = 20.0",
+    ):
+        assert words in output
+    there, here = (
+        json.loads((place / folder / "eval" / "kitti_raw-fake.json").read_text())
+        for folder in ("run", "again")
+    )
+    assert here["protocol"] == there["protocol"] | {"max_depth": 20.0}
+    assert here["per_image"][0]["valid_pixels"] < there["per_image"][0]["valid_pixels"]
+    saved = place / "saved" / "depth" / "kitti_raw-fake" / "run"
+    assert sorted(path.name for path in saved.iterdir()) == sorted(
+        f"fake_{index:010d}_{kind}"
+        for index in range(NUM_TARGETS)
+        for kind in ("depth.npz", "depth.png", "rgb.png")
+    )
+
+
+def test_saved_depth_maps_score_as_their_evaluation_did(trained, place):
+    common = [cli.config_file("overfit_kitti"), f"--config.data.tfds_dir={place / 'tfds'}"]
+    cli.run(
+        "main",
+        "--mode=eval",
+        "--checkpoint=run",
+        *common,
+        f"--config.data.root={place / 'kitti'}",
+        "--config.data.eval_split=fake",
+        "--workdir=once_more",
+        "--config.save.folder=maps",
+        cwd=place,
+    )
+    truth = place / "truth"
+    truth.mkdir()
+    for index in range(NUM_TARGETS):
+        depth = sparse_depth(1010 + 10 * index)
+        np.savez(truth / f"fake_{index:010d}.npz", depth=depth)
+    (truth / f"fake_{NUM_TARGETS - 1:010d}.npz").rename(truth / "lonely.npz")
+    output = cli.run(
+        "evaluate_depth_maps",
+        "--pred_folder=maps/depth/kitti_raw-fake/run",
+        f"--gt_folder={truth}",
+        "--use_gt_scale",
+        "--output=maps.json",
+        cwd=place,
+    )
+    assert "1 predictions have no ground truth: fake_0000000003" in output
+    assert "1 ground-truth maps have no prediction: lonely" in output
+    rows = json.loads((place / "maps.json").read_text())["per_image"]
+    evaluated = json.loads((place / "once_more" / "eval" / "kitti_raw-fake.json").read_text())
+    for row, there in zip(rows, evaluated["per_image"], strict=False):
+        assert row["depth_gt"] == pytest.approx(there["depth_pp_gt"], rel=1e-5)
+    mean = np.mean([row["depth_gt"]["abs_rel"] for row in rows])
+    assert f"{mean:.3f}" in output
+
+
 def test_inference_of_one_picture_and_of_a_folder(trained, place):
     folder = place / "kitti" / "2011_09_26" / "2011_09_26_drive_0001_sync" / "image_02" / "data"
     picture = folder / "0000000001.png"
@@ -130,6 +200,9 @@ def test_inference_of_one_picture_and_of_a_folder(trained, place):
         (("--workdir=/proc/run",), "--workdir: /proc/run can not be written"),
         (("--mode=eval", "--workdir=e"), "--mode=eval needs --checkpoint"),
         (("--mode=eval", "--workdir=e", "--checkpoint=nowhere"), "no checkpoint at"),
+        (("--config.data.input_depth_type=lidar",), "kitti_raw has 'velodyne', 'groundtruth'"),
+        (("--config.data.input_depth_type=velodyne",), "DepthResNet18 takes pictures alone"),
+        (("--config.data.name=",), "no data set is chosen"),
         (("surplus",), "unknown arguments"),
     ],
 )

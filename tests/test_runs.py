@@ -8,8 +8,9 @@ from fake_kitti import make_kitti
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from packnet_jax import config as config_lib
-from packnet_jax import runs
+from packnet_jax import runs, trained
 from packnet_jax.checkpoint import Checkpointer, read_config
+from packnet_jax.eval_config import Given
 from packnet_jax.sfm import Networks
 
 KITTI, STREETS = "kitti_raw-fake", "synthetic_drive-test"
@@ -18,6 +19,7 @@ KITTI, STREETS = "kitti_raw-fake", "synthetic_drive-test"
 @pytest.fixture(autouse=True)
 def tiny_networks(monkeypatch):
     monkeypatch.setattr(Networks, "from_config", lambda _: tiny.NETWORKS)
+    monkeypatch.setattr(trained, "make_depth_net", lambda *_: tiny.NETWORKS.depth_net)
 
 
 @pytest.fixture
@@ -86,7 +88,8 @@ def test_sets_are_mixed_in_training_and_evaluated_one_by_one(config, tmp_path, c
     of_first_set = reports[KITTI]["metrics"]["depth_pp_gt"]["abs_rel"]
     assert of_checkpoint["depth_pp_gt/abs_rel"] == of_first_set
 
-    again = runs.evaluate_run(config, workdir, workdir=tmp_path / "evaluated")
+    nothing_given = Given(None, config_lib.default(), {})
+    again = runs.evaluate_run(nothing_given, workdir, workdir=tmp_path / "evaluated")
     assert [found.dataset for found in again] == [KITTI, STREETS]
     for name, found in reports.items():
         repeated = report(tmp_path / "evaluated", name)["metrics"]["depth_pp_gt"]

@@ -10,8 +10,9 @@ from frame_stores import memory_store
 from packnet_jax import config as config_lib
 from packnet_jax.batch import Batch
 from packnet_jax.config import Config
+from packnet_jax.data.examples import EvalPipeline
 from packnet_jax.data.open import DataSets, EvalSet
-from packnet_jax.data.pipeline import EvalPipeline, TrainPipeline
+from packnet_jax.data.pipeline import TrainPipeline
 from packnet_jax.networks.norm import BatchNorm
 from packnet_jax.sfm import Networks
 
@@ -84,7 +85,7 @@ def data_sets(config: Config) -> DataSets:
         train=train,
         train_examples=(examples,),
         train_name="memory-train",
-        evaluations=(EvalSet(examples, "memory-test"),),
+        evaluations=(EvalSet(examples, "memory-test", "test"),),
         num_context=2,
     )
 

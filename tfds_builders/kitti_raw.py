@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from packnet_jax.errors import DataError
+from tfds_builders.depth_codec import encode_depth
 from tfds_builders.frames import Frame, FramesBuilder, Missing
 from tfds_builders.kitti_depth import DEPTH_TYPES, MeasuredDepth, read_depth
 from tfds_builders.kitti_files import Camera, Inertial, read_camera, read_inertial, read_pose
@@ -28,6 +29,7 @@ class KittiRawConfig(tfds.core.BuilderConfig):
     lines: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     reach: int = 0
     depth_type: str = ""
+    input_depth_type: str = ""
     with_stereo: bool = False
     stored_shape: tuple[int, int] | None = None
     """Height and width that pictures are stored at; None for the files as they are."""
@@ -37,6 +39,9 @@ class KittiRawConfig(tfds.core.BuilderConfig):
 
 class KittiRaw(FramesBuilder):
     """The frames around the lines of a split file of KITTI raw; see `kitti_splits.parse_line`.
+
+    With `input_depth_type`, targets hold a second depth map, for networks that take one, as the
+    feature `input_depth` (read with `decode_depth`); `input_depth_source` says where it is from.
 
     With `stored_shape`, pictures are cropped and resized as the reader would, and stored as PNG.
     Intrinsics, depth and the feature `full_shape` (int64 [2]) remain those of the full picture.
@@ -53,6 +58,7 @@ class KittiRaw(FramesBuilder):
         split: str,
         reach: int = 0,
         depth_type: str = "",
+        input_depth_type: str = "",
         with_stereo: bool = False,
         stored_shape: tuple[int, int] | None = None,
         stored_crop: CropBorders = (),
@@ -62,12 +68,14 @@ class KittiRaw(FramesBuilder):
         Args:
             split: path of the file, or a name such as 'eigen_zhou'; see `kitti_splits.find_split`.
             depth_type: 'velodyne', 'groundtruth' or '' for none; see `kitti_depth.read_depth`.
+            input_depth_type: likewise, for the feature `input_depth`.
             stored_shape: height and width to store pictures at; None for the files as they are.
             stored_crop: what to cut off before (only with `stored_shape`); see
                 `pictures.crop_box`.
         """
-        if depth_type not in DEPTH_TYPES:
-            raise DataError(f"Depth type {depth_type!r} is unknown; KITTI raw has {DEPTH_TYPES}.")
+        for given in (depth_type, input_depth_type):
+            if given not in DEPTH_TYPES:
+                raise DataError(f"Depth type {given!r} is unknown; KITTI raw has {DEPTH_TYPES}.")
         if stored_crop and stored_shape is None:
             raise DataError("`stored_crop` is for pictures that are stored at a `stored_shape`.")
         path = find_split(root, split)
@@ -80,6 +88,8 @@ class KittiRaw(FramesBuilder):
             "stored_shape": stored_shape,
             "stored_crop": tuple(stored_crop),
         }
+        if input_depth_type:  # sets built before there was input depth keep their names
+            options["input_depth_type"] = input_depth_type
         fingerprint = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:10]
         config = KittiRawConfig(name=f"{split_name(path)}-{fingerprint}", **options)
         return cls(config=config, data_dir=data_dir)
@@ -92,13 +102,16 @@ class KittiRaw(FramesBuilder):
 
     @property
     def extra_features(self) -> dict[str, tfds.features.FeatureConnector]:
-        """The full size of pictures that are stored resized."""
-        if self.config.stored_shape is None:
-            return {}
-        bytes_encoding = tfds.features.Encoding.BYTES
-        return {
-            "full_shape": tfds.features.Tensor(shape=(2,), dtype=np.int64, encoding=bytes_encoding)
-        }
+        """The full size of pictures that are stored resized, and input depth."""
+        features: dict[str, tfds.features.FeatureConnector] = {}
+        if self.config.stored_shape is not None:
+            features["full_shape"] = tfds.features.Tensor(
+                shape=(2,), dtype=np.int64, encoding=tfds.features.Encoding.BYTES
+            )
+        if self.config.input_depth_type:
+            features["input_depth"] = tfds.features.Text()  # bytes of `encode_depth`
+            features["input_depth_source"] = tfds.features.Text()
+        return features
 
     @property
     def extra_metadata(self) -> Mapping[str, Any]:
@@ -171,23 +184,16 @@ class _StreamReader(NamedTuple):
         except (OSError, SyntaxError, ValueError) as error:
             yield Missing(frame.name, f"the picture can not be decoded: {error}")
             return
-        measured = MeasuredDepth(None, "")
-        if with_depth and self.config.depth_type:
+        measured = input_depth = MeasuredDepth(None, "")
+        if with_depth:
             try:
-                measured = read_depth(
-                    self.drive,
-                    self.camera_name,
-                    frame.digits,
-                    self.config.depth_type,
-                    image_T_velodyne=self.camera.image_T_velodyne,
-                    shape=full_shape,
-                )
+                measured = self._depth(frame, self.config.depth_type, full_shape)
+                input_depth = self._depth(frame, self.config.input_depth_type, full_shape)
             except ValueError as error:
                 yield Missing(frame.name, str(error))
         pose = None
         if self.inertial is not None:
             pose = read_pose(self.inertial, self.drive / "oxts" / "data" / f"{frame.digits}.txt")
-        is_resized = self.config.stored_shape is not None
         yield Frame(
             name=frame.name,
             stream=frame.stream,
@@ -198,8 +204,31 @@ class _StreamReader(NamedTuple):
             depth=measured.depth,
             depth_source=measured.source,
             stereo_T_camera=self.camera.stereo_T_camera,
-            extra={"full_shape": np.array(full_shape, np.int64)} if is_resized else None,
+            extra=self._extra(full_shape, input_depth),
         )
+
+    def _depth(self, frame: FrameId, depth_type: str, shape: tuple[int, int]) -> MeasuredDepth:
+        """The measurement of that type; raises ValueError if it is not there, or damaged."""
+        if not depth_type:
+            return MeasuredDepth(None, "")
+        return read_depth(
+            self.drive,
+            self.camera_name,
+            frame.digits,
+            depth_type,
+            image_T_velodyne=self.camera.image_T_velodyne,
+            shape=shape,
+        )
+
+    def _extra(self, full_shape: tuple[int, int], input_depth: MeasuredDepth) -> dict[str, Any]:
+        """Values of the builder's `extra_features`."""
+        extra: dict[str, Any] = {}
+        if self.config.stored_shape is not None:
+            extra["full_shape"] = np.array(full_shape, np.int64)
+        if self.config.input_depth_type:
+            extra["input_depth"] = encode_depth(input_depth.depth)
+            extra["input_depth_source"] = input_depth.source
+        return extra
 
     def _picture(self, data: bytes) -> tuple[bytes | np.ndarray, tuple[int, int]]:
         """What is stored of a picture, and its full height and width."""

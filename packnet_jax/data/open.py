@@ -7,10 +7,24 @@ from typing import NamedTuple
 
 import jax
 
-from packnet_jax.config import Config, DataConfig, SourceConfig
-from packnet_jax.data.pipeline import EvalPipeline, TrainPipeline
+from packnet_jax.config import DEPTH_TYPES, Config, DataConfig, SourceConfig
+from packnet_jax.data.examples import EvalPipeline
+from packnet_jax.data.pipeline import TrainPipeline
 from packnet_jax.data.store import FrameStore, open_store
+from packnet_jax.data.transforms import resize_depth, resize_depth_nearest
+from packnet_jax.errors import ConfigError
 from tfds_builders.pictures import CropBorders
+
+INPUT_DEPTH_FEATURES = {
+    "": "",
+    "velodyne": "input_depth",
+    "groundtruth": "input_depth",
+    "lidar": "lidar",  # rendered streets hold it in any case
+}
+"""Features of the stores by `input_depth_type`."""
+
+INPUT_DEPTH_RESIZING = {"keep_points": resize_depth, "nearest": resize_depth_nearest}
+"""By `data.input_depth_resize`."""
 
 
 class EvalSet(NamedTuple):
@@ -19,6 +33,8 @@ class EvalSet(NamedTuple):
     examples: EvalPipeline
     name: str
     """Of its report."""
+    split: str
+    """Of its pictures' files."""
 
 
 class DataSets(NamedTuple):
@@ -37,6 +53,7 @@ def open_data_sets(config: Config) -> DataSets:
     """Opens (and on first use builds) the training and evaluation sets.
 
     Raises:
+        ConfigError: no data set is chosen.
         DataError: files or splits are missing.
     """
     data = config.data
@@ -71,13 +88,20 @@ def open_evaluations(config: Config) -> tuple[EvalSet, ...]:
     """The evaluation sets, in the configuration's order.
 
     Raises:
+        ConfigError: no data set is chosen.
         DataError: files or a split are missing.
     """
     data = config.data
     stores = [_open(data, source, for_training=False) for source in data.eval_sources]
     return tuple(
-        EvalSet(_examples(data, store, data.crop_eval_borders), name)
-        for store, name in zip(stores, data.eval_names, strict=True)
+        EvalSet(
+            _examples(
+                data, store, data.crop_eval_borders, INPUT_DEPTH_FEATURES[source.input_depth_type]
+            ),
+            name,
+            Path(source.split).stem,
+        )
+        for source, store, name in zip(data.eval_sources, stores, data.eval_names, strict=True)
     )
 
 
@@ -87,6 +111,7 @@ def open_kitti_raw(
     tfds_dir: str,
     split: str,
     depth_type: str = "velodyne",
+    input_depth_type: str = "",
     back_context: int = 0,
     forward_context: int = 0,
     strides: Sequence[int] = (1,),
@@ -101,6 +126,7 @@ def open_kitti_raw(
         tfds_dir: where built sets are kept.
         split: name or path of the list of target frames.
         depth_type: which depth to store: 'velodyne', 'groundtruth', or '' for none.
+        input_depth_type: which to store besides, for networks that take depth.
         back_context: frames before the target that samples will need.
         forward_context: frames after it.
         strides: steps between these frames.
@@ -122,6 +148,7 @@ def open_kitti_raw(
             split=split,
             reach=max(back_context, forward_context) * max(strides),
             depth_type=depth_type,
+            input_depth_type=input_depth_type,
             with_stereo=with_stereo,
             stored_shape=stored_shape,
             stored_crop=stored_crop,
@@ -177,12 +204,19 @@ def open_synthetic_drive(
 
 def _open(data: DataConfig, source: SourceConfig, *, for_training: bool) -> FrameStore:
     crop = data.crop_train_borders if for_training else data.crop_eval_borders
+    if not source.name:
+        raise ConfigError(
+            "config.data.name: empty, so no data set is chosen (the data of some recipes can not "
+            f"be read here yet); choose one of {', '.join(DEPTH_TYPES)}: --config.data.name=NAME, "
+            "with its root, split and depth_type"
+        )
     if source.name == "kitti_raw":
         return open_kitti_raw(
             root=source.root,
             tfds_dir=data.tfds_dir,
             split=source.split,
             depth_type=source.depth_type,
+            input_depth_type="" if for_training else source.input_depth_type,
             back_context=data.back_context if for_training else 0,
             forward_context=data.forward_context if for_training else 0,
             strides=data.strides,
@@ -202,11 +236,15 @@ def _open(data: DataConfig, source: SourceConfig, *, for_training: bool) -> Fram
     )
 
 
-def _examples(data: DataConfig, store: FrameStore, crop: CropBorders) -> EvalPipeline:
+def _examples(
+    data: DataConfig, store: FrameStore, crop: CropBorders, input_depth_feature: str = ""
+) -> EvalPipeline:
     return EvalPipeline(
         store,
         image_shape=data.image_shape,
         crop=crop,
+        input_depth_feature=input_depth_feature,
+        resize_input_depth=INPUT_DEPTH_RESIZING[data.input_depth_resize],
         num_threads=data.num_threads,
         prefetch=data.prefetch,
     )

@@ -1,7 +1,6 @@
-"""Batches from stores: `TrainPipeline` for steps, `EvalPipeline` for one image at a time."""
+"""Training batches from stores."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import grain
 import numpy as np
@@ -10,12 +9,10 @@ from packnet_jax.batch import Batch
 from packnet_jax.data.meter import BatchIterator, SampleMeter
 from packnet_jax.data.mix import Mix
 from packnet_jax.data.order import SampleOrder
-from packnet_jax.data.resized import check_framing, frame_picture
 from packnet_jax.data.samples import SampleSet
 from packnet_jax.data.store import FrameStore, Framing
-from packnet_jax.data.transforms import to_float
 from packnet_jax.errors import DataError
-from tfds_builders.pictures import Box, CropBorders
+from tfds_builders.pictures import CropBorders
 
 
 class TrainPipeline:
@@ -154,86 +151,6 @@ class TrainPipeline:
             which, position = self._mix.locate(number)
             sample = self.sets[which].sample(position, rng)
             return sample._replace(index=np.array(number, np.int32))
-
-
-class EvalExample(NamedTuple):
-    """One image to evaluate, without batch axis."""
-
-    rgb: np.ndarray
-    """float32 [h, w, 3] in [0, 1] at the size the network sees."""
-
-    depth: np.ndarray | None
-    """Ground truth at its own, full size, float32 [H, W] in metres, 0 = none; or None."""
-
-    intrinsics: np.ndarray
-    """float32 [3, 3], in pixels of `rgb`."""
-
-    name: str
-    """Name of the frame."""
-
-    index: int
-    """Position in the split."""
-
-    box: Box | None = None
-    """The part of the full picture, and so of `depth`, that `rgb` shows; None for all of it."""
-
-    depth_source: str = ""
-    """Where the ground truth is from; empty if the store does not say."""
-
-
-class EvalPipeline:
-    """The targets of a store in the order of its split, each once.
-
-    Differs: packnet-sfm leaves the intrinsics at full size while it resizes the image; here they
-    follow the image. No depth metric depends on them.
-    """
-
-    def __init__(
-        self,
-        store: FrameStore,
-        *,
-        image_shape: tuple[int, int],
-        crop: CropBorders = (),
-        num_threads: int = 4,
-        prefetch: int = 8,
-    ):
-        """Args:
-        store: the frames.
-        image_shape: (height, width) of `EvalExample.rgb`.
-        crop: what is cut off the picture, but not off the depth, before resizing; see
-            `tfds_builders.pictures.crop_box`.
-        num_threads: threads that prepare examples ahead; 0 for none.
-        prefetch: how many are prepared ahead, at most.
-
-        Raises:
-            DataError: the store's pictures can not be cropped or sized so.
-        """
-        self._store = store
-        self._framing = Framing(image_shape, tuple(crop))
-        check_framing(store, self._framing)
-        self._read_options = grain.ReadOptions(
-            num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0
-        )
-
-    def __len__(self) -> int:
-        return len(self._store.targets)
-
-    def __getitem__(self, index: int) -> EvalExample:
-        frame = self._store[int(self._store.targets[index])]
-        picture = frame_picture(self._store, frame, self._framing)
-        return EvalExample(
-            rgb=to_float(picture.image),
-            depth=frame.depth(),
-            intrinsics=picture.intrinsics.astype(np.float32),
-            name=frame.name,
-            index=int(index),
-            box=picture.box if self._framing.crop else None,
-            depth_source=frame.depth_source,
-        )
-
-    def __iter__(self) -> Iterator[EvalExample]:
-        examples = grain.MapDataset.range(len(self)).map(self.__getitem__)
-        return iter(examples.to_iter_dataset(self._read_options))
 
 
 def _stack(samples: Sequence[Batch]) -> Batch:

@@ -75,6 +75,10 @@ class StoredFrame:
         """Where the depth is from; empty if the builder does not say."""
         return self.encoded.get("depth_source", b"").decode()
 
+    def source_of(self, feature: str) -> str:
+        """Where another depth map is from; the name of the feature if the builder does not say."""
+        return self.encoded.get(f"{feature}_source", feature.encode()).decode()
+
     @property
     def full_shape(self) -> tuple[int, int]:
         """Height and width of a resized picture before it was stored."""

@@ -76,7 +76,7 @@ class PackNetDecoder(nn.Module):
             x = Unpack(unpacked_width, 3, self.num_3d_features, name=f"unpack{level}")(x)
             stacked = [x, skip] if self.skip == "concat" else [x + skip]
             if pyramid:
-                stacked.append(upsample_nearest_2x(pyramid[-1]))
+                stacked.append(upsample_nearest_2x(pyramid[-1]).astype(x.dtype))
             x = ConvNormElu(width, 3, name=f"iconv{level}")(jnp.concatenate(stacked, axis=-1))
             if level <= 4:
                 head = InvDepthHead(MIN_DEPTH, self.initial_inv_depth, name=f"inv_depth{level}")

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from packnet_jax.evaluate import Report
+from packnet_jax.report import Report
 from packnet_jax.sfm import Pictures
 from packnet_jax.visualize import colorize_inv_depth
 
@@ -51,9 +51,9 @@ class Dashboard:
         """`prefix/name` for every value."""
         self._writer.write_scalars(step, {f"{prefix}/{k}": v for k, v in values.items()})
 
-    def report(self, report: Report) -> None:
+    def report(self, step: int, report: Report) -> None:
         """Every mode and metric of an evaluation."""
-        self.scalars(report.step, report.scalars(), f"eval_{report.dataset}")
+        self.scalars(step, report.scalars(), f"eval_{report.dataset}")
 
     def pictures(self, step: int, pictures: Pictures) -> None:
         """The maps of one sample."""

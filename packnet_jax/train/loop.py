@@ -16,11 +16,12 @@ from packnet_jax import config as config_lib
 from packnet_jax import sharding
 from packnet_jax.checkpoint import Checkpointer, abstract_like
 from packnet_jax.config import Config
-from packnet_jax.convert.imagenet import with_imagenet_encoders
+from packnet_jax.convert.initial import with_initial_weights
 from packnet_jax.data.meter import BatchIterator
 from packnet_jax.data.open import DataSets
 from packnet_jax.errors import TrainingError
-from packnet_jax.evaluate import Report, evaluate_sets
+from packnet_jax.evaluate import evaluate_sets
+from packnet_jax.report import Report
 from packnet_jax.sfm import Networks
 from packnet_jax.train.dashboard import Dashboard, Rates, memory_gib
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
@@ -100,7 +101,7 @@ def train(
             if (done % eval_every == 0 or done == num_steps) and stop.received is None:
                 reports = _evaluate(done, state, config, networks, data, workdir, mesh)
                 for report in reports:
-                    dashboard.report(report)
+                    dashboard.report(done, report)
                 metrics = reports[0].scalars()
             if done % config.train.checkpoint_every_steps == 0 or metrics or is_last:
                 checkpointer.save(
@@ -137,7 +138,7 @@ def _start(
     restored = checkpointer.restore_latest(expected.variables, expected.training)
     if restored is None:
         state = jax.jit(create, out_shardings=everywhere)(key)  # Adam starts from zeros in any case
-        variables = with_imagenet_encoders(state.variables, config.model)
+        variables = with_initial_weights(state.variables, config)
         return state.replace(variables=jax.device_put(variables, everywhere))
     variables, training = restored
     logging.info("Resuming from step %d of %s", int(training["step"]), checkpointer.folder)

@@ -90,7 +90,7 @@ def test_every_tensor_must_fit(state_dict, change, message):
 
 
 def test_another_depth_is_refused(state_dict):
-    with pytest.raises(CheckpointError, match="is it another version of the network"):
+    with pytest.raises(CheckpointError, match="choose the network and version"):
         imagenet_encoder(encoder_template(depth=50), state_dict)
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from real_data import end_to_end, kitti_mini, kitti_tiny
 
+from packnet_jax.data.examples import EvalPipeline
 from packnet_jax.data.index import SampleIndex, make_index
 from packnet_jax.data.open import open_kitti_raw
-from packnet_jax.data.pipeline import EvalPipeline, TrainPipeline
+from packnet_jax.data.pipeline import TrainPipeline
 from packnet_jax.data.store import FrameStore
 from packnet_jax.data.transforms import resize_depth, resize_depth_nearest
 
@@ -47,7 +48,7 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("reader")
 
 
-def open_split(folder: Path, split: str) -> FrameStore:
+def open_split(folder: Path, split: str, **options: Any) -> FrameStore:
     root = kitti_mini() if split == "kitti_mini" else kitti_tiny()
     if split == "right":  # the second column of KITTI_tiny's list
         lines = (root / "kitti_tiny.txt").read_text().splitlines()
@@ -60,6 +61,7 @@ def open_split(folder: Path, split: str) -> FrameStore:
         depth_type="velodyne",
         back_context=3,
         forward_context=3,
+        **options,
     )
 
 
@@ -199,8 +201,14 @@ def test_training_batches_equal_the_reference(folder, parity, name):
 def test_evaluation_examples_equal_the_reference(folder, parity, name):
     expected = end_to_end("kitti_reader.json")[name]
     shape, crop, resize_input_depth = EVALUATION[name]
-    store = open_split(folder, "kitti_tiny")
-    examples = list(EvalPipeline(store, image_shape=shape, crop=crop))
+    store = open_split(folder, "kitti_tiny", input_depth_type="velodyne")
+    input_depth: dict[str, Any] = {}
+    if resize_input_depth is not None:
+        input_depth = {
+            "input_depth_feature": "input_depth",
+            "resize_input_depth": resize_input_depth,
+        }
+    examples = list(EvalPipeline(store, image_shape=shape, crop=crop, **input_depth))
     assert [f"{e.name}.png" for e in examples] == [path["image"] for path in expected["paths"]]
     findings = Findings()
     for example, sample in zip(examples, expected["samples"], strict=True):
@@ -210,8 +218,7 @@ def test_evaluation_examples_equal_the_reference(folder, parity, name):
         scale = np.array([[shape[1] / shown[1]], [shape[0] / shown[0]], [1]])
         findings.add("intrinsics", example.intrinsics / scale, sample["intrinsics"])
         if resize_input_depth is not None:
-            input_depth = resize_input_depth(example.box.cut(example.depth), shape)
-            findings.add_depth("input_depth", input_depth, sample["input_depth"])
+            findings.add_depth("input_depth", example.input_depth, sample["input_depth"])
     findings.compare(parity, name, 4 + 5 + 1 + 5 * (resize_input_depth is not None))
 
 

@@ -1,22 +1,116 @@
 """From a configuration to data sets."""
 
+import shutil
+
 import numpy as np
+import pytest
+from fake_kitti import DATE, frame_name, make_kitti, sparse_depth, write_groundtruth
 
 from packnet_jax import config as config_lib
-from packnet_jax.data.open import open_data_sets
+from packnet_jax.data.open import open_data_sets, open_evaluations
+from packnet_jax.errors import ConfigError, DataError
 
 
-def test_the_lens_of_rendered_streets_is_the_configured_one(tmp_path):
+def streets(tmp_path):
     raw = config_lib.default()
     raw.data.name, raw.data.depth_type = "synthetic_drive", "dense"
     raw.data.split, raw.data.eval_split = "train", "test"
     raw.data.tfds_dir = str(tmp_path)
     raw.data.image_shape = (32, 64)
-    streets = raw.data.synthetic
-    streets.num_streets = streets.num_test_streets = 1
-    streets.frames_per_street, streets.focal_ratio = 3, 0.9
+    made = raw.data.synthetic
+    made.num_streets = made.num_test_streets = 1
+    made.frames_per_street = 3
     raw.train.batch_size = 1
+    return raw
+
+
+def test_the_lens_of_rendered_streets_is_the_configured_one(tmp_path):
+    raw = streets(tmp_path)
+    raw.data.synthetic.focal_ratio = 0.9
     data = open_data_sets(config_lib.resolve(raw))
     focal = 0.9 * 64
     expected = [[focal, 0, 31.5], [0, focal, 15.5], [0, 0, 1]]
     np.testing.assert_allclose(data.train.batch(0, 0).intrinsics[0], expected, rtol=1e-6)
+
+
+def kitti(tmp_path, **fields):
+    root = make_kitti(tmp_path / "kitti", {1: 4}, [(1, 1), (1, 2)])
+    raw = config_lib.default()
+    raw.data.root, raw.data.tfds_dir = str(root), str(tmp_path / "tfds")
+    raw.data.eval_split = "fake"
+    raw.data.image_shape = (32, 64)
+    for name, value in fields.items():
+        raw.data[name] = value
+    return root, config_lib.resolve(raw)
+
+
+def test_evaluation_needs_pictures_calibration_and_depth_alone(tmp_path):
+    root, config = kitti(tmp_path)
+    whole = list(open_evaluations(config)[0].examples)
+    drive = root / DATE / f"{DATE}_drive_0001_sync"
+    shutil.rmtree(drive / "oxts")
+    shutil.rmtree(drive / "image_03")
+    (root / DATE / "calib_imu_to_velo.txt").unlink()
+    for neighbour in (0, 3):
+        (root / f"{frame_name(1, neighbour)}.png").unlink()
+    shutil.rmtree(tmp_path / "tfds")
+    alone = list(open_evaluations(config)[0].examples)
+    for a, b in zip(alone, whole, strict=True):
+        assert (a.name, a.index) == (b.name, b.index)
+        for field in ("rgb", "depth", "intrinsics"):
+            np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
+
+
+def test_input_depth_is_of_its_own_type_and_has_a_name_of_its_own(tmp_path):
+    second = config_lib.source(
+        root=str(tmp_path / "kitti"), split="fake", input_depth_type="groundtruth"
+    )
+    root, config = kitti(tmp_path, input_depth_type="velodyne", more_eval=(second,))
+    accumulated = [write_groundtruth(root, 1, number) for number in (1, 2)]
+    first, other = open_evaluations(config)
+    assert (first.name, other.name) == (
+        "kitti_raw-fake-with_velodyne",
+        "kitti_raw-fake-with_groundtruth",
+    )
+    assert first.split == other.split == "fake"
+    for number, (a, b) in enumerate(zip(first.examples, other.examples, strict=True), 1):
+        assert "proj_depth/velodyne" in a.input_depth_source
+        assert "proj_depth/groundtruth" in b.input_depth_source
+        assert a.input_depth.shape == b.input_depth.shape == a.rgb.shape[:2] == (32, 64)
+        measured = sparse_depth(1000 + 10 * number)
+        np.testing.assert_array_equal(a.depth, measured)
+        assert set(np.unique(a.input_depth)) <= set(np.unique(measured))
+        assert set(np.unique(b.input_depth)) <= set(np.unique(accumulated[number - 1]))
+
+
+def test_a_target_without_input_depth_is_left_out_and_listed(tmp_path):
+    root, config = kitti(tmp_path, input_depth_type="groundtruth")
+    write_groundtruth(root, 1, 2)
+    (only,) = open_evaluations(config)[0].examples
+    assert only.name == frame_name(1, 2)
+
+
+def test_rendered_streets_have_laser_ranges_for_input(tmp_path):
+    raw = streets(tmp_path)
+    raw.data.input_depth_type = "lidar"
+    for e in open_evaluations(config_lib.resolve(raw))[0].examples:
+        is_measured = e.input_depth > 0
+        assert 0.01 < is_measured.mean() < 0.9
+        np.testing.assert_array_equal(e.input_depth[is_measured], e.depth[is_measured])
+
+
+def test_no_data_set_is_an_error_that_says_so():
+    raw = config_lib.default()
+    raw.data.name = ""
+    config = config_lib.resolve(raw)
+    for open_sets in (open_evaluations, open_data_sets):
+        with pytest.raises(ConfigError, match="no data set is chosen") as error:
+            open_sets(config)
+        assert "kitti_raw, synthetic_drive" in str(error.value)
+
+
+def test_an_absent_root_is_named(tmp_path):
+    raw = config_lib.default()
+    raw.data.root, raw.data.tfds_dir = str(tmp_path / "nowhere"), str(tmp_path / "tfds")
+    with pytest.raises(DataError, match="eigen_test"):
+        open_evaluations(config_lib.resolve(raw))

@@ -6,10 +6,17 @@ from fake_kitti import sparse_depth
 from frame_stores import SHAPE, K, memory_store, metadata, pose, record
 
 from packnet_jax.batch import Batch
-from packnet_jax.data.pipeline import EvalPipeline, TrainPipeline
+from packnet_jax.data.examples import EvalPipeline
+from packnet_jax.data.pipeline import TrainPipeline
 from packnet_jax.data.store import FrameStore
-from packnet_jax.data.transforms import resize_depth, resize_image, to_float
+from packnet_jax.data.transforms import (
+    resize_depth,
+    resize_depth_nearest,
+    resize_image,
+    to_float,
+)
 from packnet_jax.errors import DataError
+from tfds_builders.depth_codec import encode_depth
 
 SMALL = (12, 20)
 JITTER = (0.2, 0.2, 0.2, 0.05)
@@ -218,3 +225,31 @@ def test_evaluation_without_depth_gives_none():
     store = FrameStore(records, metadata([1], [0], has_depth=False), name="blind")
     (example,) = EvalPipeline(store, image_shape=SMALL, num_threads=0)
     assert example.depth is None
+
+
+@pytest.mark.parametrize("resize", [resize_depth, resize_depth_nearest])
+def test_input_depth_is_cropped_and_resized_with_the_picture_and_truth_is_not(resize):
+    sparse = sparse_depth(7, SHAPE)
+    frame = record("stream0/0", seed=0, features={"beams": encode_depth(sparse)})
+    store = FrameStore([frame], metadata([1], [0]), name="with beams")
+    (example,) = EvalPipeline(
+        store,
+        image_shape=SMALL,
+        crop=(4, 18, 6, 30),
+        input_depth_feature="beams",
+        resize_input_depth=resize,
+        num_threads=0,
+    )
+    np.testing.assert_array_equal(example.input_depth, resize(sparse[4:22, 6:36], SMALL))
+    np.testing.assert_array_equal(example.depth, sparse_depth(0, SHAPE))
+    assert example.input_depth_source == "beams"
+
+
+def test_input_depth_that_is_not_stored_is_named():
+    with pytest.raises(DataError, match="memory was built without the feature 'beams'"):
+        EvalPipeline(memory_store(), image_shape=SMALL, input_depth_feature="beams")
+    frame = record("stream0/0", seed=0, features={"beams": b""})
+    store = FrameStore([frame], metadata([1], [0]), name="dark")
+    evaluation = EvalPipeline(store, image_shape=SMALL, input_depth_feature="beams", num_threads=0)
+    with pytest.raises(DataError, match="stream0/0 has no beams in dark"):
+        list(evaluation)

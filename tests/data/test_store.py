@@ -66,7 +66,8 @@ def test_reading_needs_no_tensorflow(kitti):
     open_kitti_raw(**kitti)
     code = (
         "import sys\n"
-        "from packnet_jax.data.pipeline import EvalPipeline, TrainPipeline\n"
+        "from packnet_jax.data.examples import EvalPipeline\n"
+        "from packnet_jax.data.pipeline import TrainPipeline\n"
         "from packnet_jax.data.open import open_kitti_raw\n"
         f"store = open_kitti_raw(**{kitti!r})\n"
         "TrainPipeline(store, image_shape=(8, 16), batch_size=2, with_depth=True,\n"

@@ -9,7 +9,8 @@ from golden.parity import FOLDER
 from PIL import Image
 
 from packnet_jax.data import transforms
-from packnet_jax.data.pipeline import EvalPipeline, TrainPipeline
+from packnet_jax.data.examples import EvalPipeline
+from packnet_jax.data.pipeline import TrainPipeline
 from packnet_jax.data.resized import frame_picture
 from packnet_jax.data.store import FrameStore, Framing
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from fake_kitti import (
@@ -15,6 +17,7 @@ from PIL import Image
 from real_data import end_to_end, kitti_tiny
 
 from packnet_jax.errors import DataError
+from tfds_builders.depth_codec import decode_depth
 from tfds_builders.frames import Frame, Missing
 from tfds_builders.kitti_files import read_inertial, read_pose
 from tfds_builders.kitti_raw import KittiRaw
@@ -49,6 +52,36 @@ def test_frames_within_reach_are_read_once_each_by_stream_and_number(root):
         (frame_name(2, i), i) for i in range(4)
     ]
     assert missing(root, reach=2) == []
+
+
+def test_input_depth_stands_beside_depth(root):
+    accumulated = write_groundtruth(root, 1, 2)
+    for number in (1, 5):
+        write_groundtruth(root, 2 if number == 1 else 1, number)
+    options = {"depth_type": "velodyne", "input_depth_type": "groundtruth"}
+    assert set(builder(root, **options).extra_features) == {"input_depth", "input_depth_source"}
+    frame = frames(root, **options)[0]
+    np.testing.assert_array_equal(frame.depth, sparse_depth(1020))
+    np.testing.assert_array_equal(decode_depth(frame.extra["input_depth"]), accumulated)
+    assert "groundtruth" in frame.extra["input_depth_source"]
+    assert missing(root, **options) == []
+
+
+def test_sets_without_input_depth_keep_the_name_they_had_before_there_was_any(tmp_path):
+    split = tmp_path / "two.txt"
+    split.write_text(f"{frame_name(1, 1)}.png\n")
+    options = {"split": str(split), "depth_type": "velodyne", "reach": 1}
+    name = builder(Path("/kitti"), data_dir=str(tmp_path), **options).config.name
+    assert name == "two-14a78ba5c4"
+
+
+def test_missing_input_depth_is_listed_and_the_frame_stays_as_context(root):
+    options = {"depth_type": "velodyne", "input_depth_type": "groundtruth"}
+    write_groundtruth(root, 1, 2)
+    listed = missing(root, **options)
+    assert [item.name for item in listed] == [frame_name(1, 5), frame_name(2, 1)]
+    assert "proj_depth/groundtruth" in listed[0].reason
+    assert len(frames(root, **options)) == 3
 
 
 def test_targets_keep_the_order_of_the_split(root):

@@ -1,0 +1,29 @@
+"""Neural ray surfaces on OmniCam: depth of a catadioptric camera without a model of it.
+
+Command    python -m packnet_jax.infer --checkpoint=CHECKPOINT --input=PICTURES --output=DIR
+           OmniCam can not be read here yet: data.name is empty, and opening it an error.
+           There is no training with ray surfaces here.
+Expect     no published figures: OmniCam has no ground truth, and the original's table none.
+Source     Vasiljevic et al., 3DV 2020; packnet-sfm README (models, OmniCam),
+           configs/train_omnicam.yaml.
+"""
+
+from packnet_jax import config
+
+IMAGENET_WEIGHTS = "resnet18-5c106cde.pth"
+
+
+def get_config():
+    c = config.default()
+    c.model.depth_net.name, c.model.depth_net.version = "RaySurfaceResNet", "18pt"
+    c.model.pose_net.name, c.model.pose_net.version = "PoseResNet", "18pt"
+    c.model.depth_net.imagenet_weights = c.model.pose_net.imagenet_weights = IMAGENET_WEIGHTS
+    c.optim.depth.lr = c.optim.pose.lr = 2e-4
+    c.optim.step_size, c.optim.gamma = 30, 0.5
+    c.data.name = ""
+    c.data.depth_type = ""
+    c.data.image_shape = (384, 384)
+    c.train.batch_size = 1
+    c.train.num_epochs = 50
+    c.eval.crop, c.eval.min_depth, c.eval.max_depth = "garg", 0.0, 80.0
+    return c

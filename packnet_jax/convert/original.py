@@ -1,0 +1,338 @@
+"""Whole checkpoints of the original, turned into the variables and the configuration of ours."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from packnet_jax.config import NETWORK_KINDS, Config, ModelConfig, NetworkConfig, NetworkKind
+from packnet_jax.convert.rules import RULES, reads_all
+from packnet_jax.convert.state_dict import Fit, Placed, fit_state_dict
+from packnet_jax.convert.torch_file import read_torch_file
+from packnet_jax.convert.yacs_config import Translation, translate
+from packnet_jax.errors import CheckpointError, ConfigError
+from packnet_jax.networks import (
+    DEPTH_NETS,
+    POSE_NETS,
+    init_depth_net,
+    init_pose_net,
+    make_depth_net,
+    make_pose_net,
+)
+
+NETWORKS = {"depth_net": DEPTH_NETS, "pose_net": POSE_NETS}
+COUNTERS = ".num_batches_tracked"
+
+STATE = ("optimizer", "scheduler")
+"""Entries of a checkpoint that only the original can go on from."""
+
+_NAME = re.compile(r"(?:model\.)*(?:(?P<depth>depth_net|disp_network)|pose_net(?:work)?)\.(.+)")
+"""Tensors of the two networks, also as the first release (.pth.tar) named them."""
+
+_SHAPE = (64, 64)
+"""Of the pictures that networks are built with: no variable depends on it."""
+
+
+class Original(NamedTuple):
+    """What a file holds, under the original's names."""
+
+    networks: dict[NetworkKind, dict[str, np.ndarray]]
+    """State dicts; names without the prefix of their network."""
+    config: Mapping[str, Any]
+    """The yacs tree; {} where there is none."""
+    epoch: int | None
+    """The last one that was finished."""
+    left: tuple[str, ...]
+    """What else there is, such as the optimiser's state."""
+
+
+class ImportedNetwork(NamedTuple):
+    """A network with weights of the original."""
+
+    name: str
+    version: str
+    fit: Fit
+
+    @property
+    def title(self) -> str:
+        return title_of(self.name, self.version)
+
+
+class Imported(NamedTuple):
+    """A checkpoint of the original as one of ours."""
+
+    networks: dict[NetworkKind, ImportedNetwork]
+    config: Config
+    """Names the networks that were imported, and no others."""
+    translation: Translation
+    settings: Mapping[str, Any]
+    """The original's own configuration; {} where the file carries none."""
+    epoch: int | None
+    left: tuple[str, ...]
+    """What was not imported: entries of the file, or a whole network."""
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """`params` and `batch_stats`, each with the networks that were imported."""
+        return {
+            collection: {
+                kind: network.fit.variables.get(collection, {})
+                for kind, network in self.networks.items()
+            }
+            for collection in ("params", "batch_stats")
+        }
+
+
+def import_original(path: Path, *, only: NetworkKind | None = None) -> Imported:
+    """Reads a checkpoint of the original: every tensor once, every variable once, or an error.
+
+    The configuration in the file names the networks; without one they are known by their weights.
+
+    Args:
+        path: a .ckpt or .pth.tar file, or a state dict alone.
+        only: the network to import; the other one may then be missing or not fit.
+
+    Raises:
+        CheckpointError: the file can not be read, is of networks that are not known, or its tensors
+            and the networks' variables do not match; all of these are in the message.
+    """
+    original = read_original(path)
+    try:
+        translation = translate(original.config)
+        model = translation.config.model
+        kinds = _kinds(original, model, only)
+        networks: dict[NetworkKind, ImportedNetwork] = {}
+        problems = []
+        for kind in kinds:
+            try:
+                networks[kind] = import_network(
+                    kind,
+                    original.networks[kind],
+                    getattr(model, kind),
+                    num_context=_num_context(translation.config),
+                )
+            except CheckpointError as error:
+                problems.append(f"{kind}: {error}")
+        if problems:
+            raise CheckpointError("\n".join(problems))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    chosen = {
+        kind: NetworkConfig(networks[kind].name, networks[kind].version)
+        if kind in networks
+        else NetworkConfig()
+        for kind in NETWORK_KINDS
+    }
+    return Imported(
+        networks,
+        dataclasses.replace(translation.config, model=dataclasses.replace(model, **chosen)),
+        translation,
+        original.config,
+        original.epoch,
+        original.left + tuple(kind for kind in original.networks if kind not in networks),
+    )
+
+
+def read_original(path: Path) -> Original:
+    """Reads a checkpoint and tells its networks apart.
+
+    Raises:
+        CheckpointError: the file can not be read, or is no checkpoint of the original.
+    """
+    content = read_torch_file(path, skip=STATE)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: it holds a {type(content).__name__}, and no checkpoint")
+    state_dict = content.get("state_dict", content)  # or a state dict alone
+    config, epoch = content.get("config"), content.get("epoch")
+    networks: dict[NetworkKind, dict[str, np.ndarray]] = {}
+    strange = []
+    for name, tensor in state_dict.items() if isinstance(state_dict, dict) else ():
+        match = _NAME.fullmatch(name) if isinstance(name, str) else None
+        if match is None or not isinstance(tensor, np.ndarray):
+            strange.append(str(name))
+        else:
+            kind = "depth_net" if match["depth"] else "pose_net"
+            networks.setdefault(kind, {})[match[2]] = tensor
+    if strange or not networks:
+        raise CheckpointError(
+            f"{path}: {len(strange)} entries are no tensors of a depth or pose network "
+            f"({', '.join(strange)}), and {sum(map(len, networks.values()))} are; expected a "
+            "checkpoint of packnet-sfm, whose tensors are named model.depth_net.* and "
+            "model.pose_net.*. (Encoders of image classifiers and of monodepth2 are read by "
+            "config.model.depth_net.imagenet_weights.)"
+        )
+    left = [key for key in content if key not in ("state_dict", "config", "epoch")]
+    return Original(
+        networks,
+        config if isinstance(config, dict) else {},
+        epoch if type(epoch) is int else None,
+        tuple(left) if state_dict is not content else (),
+    )
+
+
+def import_network(
+    kind: NetworkKind,
+    state_dict: Mapping[str, np.ndarray],
+    network: NetworkConfig,
+    *,
+    num_context: int,
+) -> ImportedNetwork:
+    """The variables of one network.
+
+    Args:
+        kind: which of the two.
+        state_dict: tensors without their network's prefix.
+        network: name and version; without a name the network is known by its weights.
+        num_context: context images of the pose network.
+
+    Raises:
+        CheckpointError: the network is not known, or the tensors are not its own.
+    """
+    if not network.name:
+        return _recognised(kind, state_dict, num_context)
+    try:
+        template = template_of(kind, network.name, network.version, num_context=num_context)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"its configuration names a network of another kind: {error}"
+        ) from error
+    title = title_of(network.name, network.version)
+    try:
+        fit = fit_state_dict(state_dict, RULES[network.name], template)
+    except CheckpointError as error:
+        others = [title_of(*found) for found, _ in _fitting(kind, state_dict, num_context)]
+        hint = f" (they are those of {others[0]})" if others else ""
+        raise CheckpointError(f"not the weights of {title}{hint}: {error}") from error
+    return ImportedNetwork(network.name, network.version, fit)
+
+
+def template_of(
+    kind: NetworkKind, name: str, version: str, *, num_context: int = 2
+) -> dict[str, Any]:
+    """The shapes of a network's variables.
+
+    Raises:
+        ConfigError: there is no such network.
+    """
+    network = (make_depth_net if kind == "depth_net" else make_pose_net)(name, version)
+
+    def init(key: jax.Array) -> dict[str, Any]:
+        if kind == "depth_net":
+            return init_depth_net(network, key, _SHAPE)
+        return init_pose_net(network, key, _SHAPE, num_context)
+
+    return jax.eval_shape(init, jax.random.key(0))
+
+
+def title_of(name: str, version: str) -> str:
+    """A network for people."""
+    return f"{name} {version}".strip()
+
+
+def report(imported: Imported, path: Path) -> str:
+    """What was imported, as a table, and what was not, by name."""
+    lines = [f"{path}" + ("" if imported.epoch is None else f", after epoch {imported.epoch}")]
+    for kind, network in imported.networks.items():
+        placed = network.fit.placed
+        lines.append(_row(f"{kind} = {network.title}", "", len(placed), _size(placed)))
+        modules: dict[tuple[str, str], list[Placed]] = {}
+        for tensor in placed:
+            modules.setdefault(_modules_of(tensor), []).append(tensor)
+        for (source, target), tensors in modules.items():
+            lines.append(_row(f"  {source}", target, len(tensors), _size(tensors)))
+    unused = [
+        f"{kind}.{name}"
+        for kind, network in imported.networks.items()
+        for name in network.fit.unused
+    ]
+    counters = [name for name in unused if name.endswith(COUNTERS)]
+    left = [name for name in unused if name not in counters] + list(imported.left)
+    if counters:
+        left.insert(0, f"{len(counters)} x *{COUNTERS}")
+    if left:
+        lines.append(f"Not needed: {', '.join(left)}")
+    return "\n".join(lines + _settings(imported))
+
+
+def _settings(imported: Imported) -> list[str]:
+    """What became of the configuration."""
+    if not imported.settings:
+        height, width = imported.config.data.image_shape
+        return [
+            f"It carries no configuration: pictures of {height}x{width} and the original's "
+            "defaults are assumed"
+        ]
+    groups = {
+        "Settings that the original does not know": imported.translation.unknown,
+        "Settings without a place here": imported.translation.without_place,
+    }
+    return [
+        f"{title}: {', '.join(f'{key}={value!r}' for key, value in settings.items())}"
+        for title, settings in groups.items()
+        if settings
+    ]
+
+
+def _row(source: str, target: str, num_tensors: int, num_values: int) -> str:
+    return f"{source:<32} {target:<24} {num_tensors:>5} tensors {num_values:>13,}"
+
+
+def _size(tensors: Sequence[Placed]) -> int:
+    return sum(math.prod(tensor.shape) for tensor in tensors)
+
+
+def _modules_of(tensor: Placed) -> tuple[str, str]:
+    """The outermost modules that hold a tensor and its variable."""
+    _, *ours = tensor.target.split("/")
+    return tensor.source.split(".")[0], ours[0]
+
+
+def _kinds(
+    original: Original, model: ModelConfig, only: NetworkKind | None
+) -> tuple[NetworkKind, ...]:
+    """The networks to import."""
+    wanted = (only,) if only else [k for k in NETWORK_KINDS if getattr(model, k).name]
+    for kind in wanted:
+        if kind not in original.networks:
+            (other,) = original.networks
+            raise CheckpointError(
+                f"it holds no {kind}, only a {other}"
+                + ("" if only else f", which --only={other} imports alone")
+            )
+    return (only,) if only else tuple(k for k in NETWORK_KINDS if k in original.networks)
+
+
+def _recognised(
+    kind: NetworkKind, state_dict: Mapping[str, np.ndarray], num_context: int
+) -> ImportedNetwork:
+    for (name, version), fit in _fitting(kind, state_dict, num_context):
+        return ImportedNetwork(name, version, fit)
+    raise CheckpointError(
+        f"the file does not say what network it is, and its {len(state_dict)} tensors are those of "
+        f"none that is known here ({', '.join(NETWORKS[kind])}); the first are "
+        f"{', '.join(list(state_dict)[:5])}"
+    )
+
+
+def _fitting(
+    kind: NetworkKind, state_dict: Mapping[str, np.ndarray], num_context: int
+) -> Iterator[tuple[tuple[str, str], Fit]]:
+    """The networks that these are the weights of: one, or none."""
+    for name, versions in NETWORKS[kind].items():
+        for version in versions:
+            if version.endswith("pt") or not reads_all(RULES[name], state_dict):
+                continue
+            try:
+                template = template_of(kind, name, version, num_context=num_context)
+                yield (name, version), fit_state_dict(state_dict, RULES[name], template)
+            except CheckpointError:
+                continue
+
+
+def _num_context(config: Config) -> int:
+    return config.data.back_context + config.data.forward_context
