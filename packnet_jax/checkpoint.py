@@ -243,7 +243,7 @@ def _check_shapes(step_folder: Path, abstract_variables: Any) -> None:
     wanted = _shapes(abstract_variables)
     networks = {path[:2][-1] for path in wanted}
     try:
-        with ocp.StandardCheckpointer() as reader:
+        with without_warnings(), ocp.StandardCheckpointer() as reader:
             metadata: Any = reader.metadata(step_folder / VARIABLES)
             stored = _shapes(metadata.item_metadata.tree)
     except Exception as error:

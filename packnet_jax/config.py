@@ -39,7 +39,8 @@ class NetworkConfig:
     name: str = ""
     version: str = ""
     imagenet_weights: str = ""
-    """torchvision's .pth file of the same ResNet; for versions in "pt", such as "18pt", only."""
+    """torchvision's .pth file of the same ResNet, or monodepth2's encoder.pth or pose_encoder.pth;
+    for versions in "pt", such as "18pt", only."""
     dropout: float = within(0.0, 0, 1)
     """Share of channels that training drops from residual shortcuts, below 1; PackNets only."""
 
