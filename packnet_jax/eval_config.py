@@ -19,8 +19,8 @@ SHAPE_AND_PROTOCOL = (
     "eval.max_depth",
     "eval.scale_output",
 )
-DECIDED_BY_CHECKPOINT = ("model", *SHAPE_AND_PROTOCOL)
-"""A name stands for all fields below it."""
+DECIDED_BY_CHECKPOINT = ("model", "init", *SHAPE_AND_PROTOCOL)
+"""A name stands for all fields below it; `init`, which only training reads, goes with `model`."""
 
 
 class Given(NamedTuple):
@@ -101,7 +101,7 @@ def _origin(config: Config, given: Given, decided: Iterable[str], unsaid: Iterab
         passed_over = f"  (and not {written[name]!r}, as in {given.file})" if differs else ""
         return f"    {name} = {values[name]!r}{passed_over}"
 
-    shown = [n for n in decided if n in NETWORK or not n.startswith("model.")]
+    shown = [name for name in decided if name in (*NETWORK, *SHAPE_AND_PROTOCOL)]
     sets = [
         f"    {name}: depth {source.depth_type!r}, input depth {source.input_depth_type!r}"
         + (f", in {source.root}" if source.root else "")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from packnet_jax.config import SaveDepthConfig
@@ -56,7 +57,7 @@ def depth_writer(files: DepthFiles, dataset: str, split: str) -> Observer:
 
     def write(example: EvalExample, inv_depth: np.ndarray) -> None:
         name = f"{split}_{example.index:010d}"
-        depth = np.asarray(inv_depth_to_depth(inv_depth))
+        depth = np.asarray(inv_depth_to_depth(jnp.asarray(inv_depth)))
         if wanted.npz:
             write_depth(folder / f"{name}_depth.npz", depth, example.intrinsics)
         if wanted.png:

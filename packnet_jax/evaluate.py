@@ -143,7 +143,7 @@ def evaluate_constant(
     examples: Iterable[EvalExample],
     *,
     dataset: str,
-    step: int,
+    step: int | None,
     config: EvalConfig,
 ) -> Report:
     """Scores one and the same inverse depth map on every example, by the same protocol."""
@@ -151,7 +151,7 @@ def evaluate_constant(
     return _summary(rows, dataset=dataset, step=step, config=config)
 
 
-def _summary(rows: list[Row], *, dataset: str, step: int, config: EvalConfig) -> Report:
+def _summary(rows: list[Row], *, dataset: str, step: int | None, config: EvalConfig) -> Report:
     counted = [row for row in rows if row["valid_pixels"] > 0]
     protocol = {
         "ground_truth": listed(row["ground_truth"] for row in counted),

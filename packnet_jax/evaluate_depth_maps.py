@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -37,6 +37,7 @@ SCALE_OUTPUT = flags.DEFINE_enum(
 )
 OUTPUT = flags.DEFINE_string("output", None, "A JSON file to write, with every map's row.")
 
+OPTIONS = (USE_GT_SCALE, MIN_DEPTH, MAX_DEPTH, CROP, SCALE_OUTPUT)
 SUFFIXES = (".npz", ".png")
 """Where a folder has both of one map, the first, which is exact, is read."""
 PICTURES = ("_rgb", "_viz")
@@ -65,15 +66,8 @@ def main(argv: Sequence[str]) -> None:
         if flag.value is None:
             raise ConfigError(f"--{flag.name} is missing")
     pairs = match_maps(Path(PRED_FOLDER.value or ""), Path(GT_FOLDER.value or ""))
-    report = evaluate_depth_maps(
-        pairs,
-        dataset=Path(PRED_FOLDER.value or "").name,
-        use_gt_scale=USE_GT_SCALE.value,
-        min_depth=MIN_DEPTH.value,
-        max_depth=MAX_DEPTH.value,
-        crop=CROP.value,
-        scale_output=SCALE_OUTPUT.value,
-    )
+    options: dict[str, Any] = {flag.name: flag.value for flag in OPTIONS}
+    report = evaluate_depth_maps(pairs, dataset=Path(PRED_FOLDER.value or "").name, **options)
     print(report.table())
     _print_names("predictions have no ground truth", pairs.without_ground_truth)
     _print_names("ground-truth maps have no prediction", pairs.without_prediction)

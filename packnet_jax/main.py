@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _given() -> Given:
-    flag = flags.FLAGS["config"]
+    flag: Any = flags.FLAGS["config"]
     file = flag.config_filename if flag.present else None
     return Given(file, CONFIG.value, config_flags.get_override_values(flag))
 

@@ -191,8 +191,8 @@ def infer_inv_depth(
         compute_dtype: with "bfloat16" the network computes in that wherever training would.
     """
     own = {name: collection["depth_net"] for name, collection in variables.items()}
-    params, rgb, input_depth = _in_dtype(compute_dtype, own["params"], rgb, input_depth)
-    beside = {} if input_depth is None else {"input_depth": input_depth}
+    params, rgb, input_depth = _in_dtype(compute_dtype, (own["params"], rgb, input_depth))
+    beside: dict[str, Any] = {} if input_depth is None else {"input_depth": input_depth}
     pyramid: Any = depth_net.apply({**own, "params": params}, rgb, train=False, **beside)
     return at_least_float32(pyramid[0])
 
@@ -214,7 +214,7 @@ def _apply(
     With bfloat16 the network gets rounded copies of its parameters and inputs, so that gradients
     come back in the parameters' own type; its normalisations and last layers compute in float32.
     """
-    params, *inputs = _in_dtype(networks.compute_dtype, variables["params"][name], *inputs)
+    params, inputs = _in_dtype(networks.compute_dtype, (variables["params"][name], inputs))
     own = {"params": params, "batch_stats": variables["batch_stats"][name]}
     network: nn.Module = getattr(networks, name)
     rngs = {} if key is None else {"dropout": key}
@@ -222,10 +222,10 @@ def _apply(
     return output, updated.get("batch_stats", {})
 
 
-def _in_dtype(compute_dtype: ComputeDtype, *trees: Any) -> Any:
+def _in_dtype(compute_dtype: ComputeDtype, tree: Any) -> Any:
     if compute_dtype == "float32":
-        return trees
-    return jax.tree.map(lambda a: a.astype(jnp.bfloat16), trees)
+        return tree
+    return jax.tree.map(lambda a: a.astype(jnp.bfloat16), tree)
 
 
 def _flip_if(flip: Bool[Array, ""], image: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:

@@ -42,6 +42,10 @@ class Case(NamedTuple):
     image_shape: tuple[int, ...] = (192, 640)
     scale_output: str = "resize"
     flags: tuple[str, ...] = ()
+    tolerance: float = 1e-4
+    """Of depth, relative, and of metrics, in units of max(|wanted|, 0.05)."""
+    num_pixels: tuple[float, float] = (2, 0)
+    """How many of an image's pixels may cross a threshold of a1 to a3, and of all images' mean."""
 
 
 KITTI_TINY = {"": "kitti_raw-kitti_tiny"}
@@ -76,6 +80,10 @@ CASES = {
             # The runs' checkpoint crops nothing; the released ones do.
             f"--config.data.crop_eval_borders={SAN_CROP}",
         ),
+        # In float64 the original's own metrics of the first image differ by 1.1e-4 and 6 pixels,
+        # its depth by 2.5e-4; ours by 3e-6, none, and 5e-6.
+        tolerance=3e-4,
+        num_pixels=(4, 2),
     ),
 }
 
@@ -158,33 +166,36 @@ def test_every_metric_of_every_image_is_the_originals(run, parity):
         expected = golden_of(run, ending)
         report = json.loads((run.folder / "evaluated" / "eval" / f"{dataset}.json").read_text())
         assert len(report["per_image"]) == len(expected["per_image"]) == len(FRAMES)
-        compare_metrics(parity, f"{expected['tag']} mean", report["metrics"], expected["mean"])
-        for row, wanted in zip(report["per_image"], expected["per_image"], strict=True):
+        tag, rows = expected["tag"], report["per_image"]
+        mean_pixels = np.mean([row["valid_pixels"] for row in rows])
+        by_image, by_mean = run.case.num_pixels
+        compare = partial(compare_metrics, parity, tolerance=run.case.tolerance)
+        share = by_mean / mean_pixels
+        compare(f"{tag} mean", report["metrics"], expected["mean"], share=share)
+        for row, wanted in zip(rows, expected["per_image"], strict=True):
             assert f"{row['name']}.png" == wanted["path"]
-            entry = f"{expected['tag']} image {wanted['idx']}"
-            compare_metrics(parity, entry, row, wanted["metrics"], num_pixels=row["valid_pixels"])
+            share = by_image / row["valid_pixels"]
+            compare(f"{tag} image {wanted['idx']}", row, wanted["metrics"], share=share)
 
 
-def compare_metrics(parity, entry, ours, theirs, *, num_pixels: int | None = None) -> None:
-    """Within 1e-4 max(|wanted|, 0.05); of one image, two pixels may cross a threshold of a1 to a3.
+def compare_metrics(parity, entry, ours, theirs, *, tolerance: float, share: float) -> None:
+    """Within tolerance * max(|wanted|, 0.05), or `share` for a1 to a3.
 
-    They are shares of about 17 000 pixels, of which one alone may be more than that tolerance.
+    These count pixels, of about 17 000 in an image: one alone may be more than 1e-4.
     """
     actual = np.array([[ours[mode][metric] for metric in METRIC_NAMES] for mode in MODES])
     wanted = np.array([theirs[mode] for mode in MODES])
-    allowed = 1e-4 * np.maximum(np.abs(wanted), 0.05)
-    if num_pixels is not None:
-        is_share = [metric in ("a1", "a2", "a3") for metric in METRIC_NAMES]
-        allowed[:, is_share] = np.maximum(allowed[:, is_share], 2.1 / num_pixels)
-    scale = allowed / 1e-4
-    parity.compare("end_to_end/eval", entry, actual, wanted, tolerance=1e-4, scale=scale)
+    scale = np.maximum(np.abs(wanted), 0.05)
+    is_share = [metric in ("a1", "a2", "a3") for metric in METRIC_NAMES]
+    scale[:, is_share] = np.maximum(scale[:, is_share], 1.01 * share / tolerance)
+    parity.compare("end_to_end/eval", entry, actual, wanted, tolerance=tolerance, scale=scale)
 
 
 def test_saved_files_are_those_of_the_original(run, parity):
     listed = end_to_end("saved/saved_files.json")
     for ending, dataset in run.case.sets.items():
         tag = golden_of(run, ending)["tag"]
-        compare = partial(parity.compare, "end_to_end/saved", tolerance=1e-4)
+        compare = partial(parity.compare, "end_to_end/saved", tolerance=run.case.tolerance)
         for index in FRAMES:
             assert all(run.saved(dataset, index, kind).is_file() for kind in KINDS)
         depth = read_depth(run.saved(dataset, 0, "depth.npz"))

@@ -123,7 +123,9 @@ def import_original(path: Path, *, only: NetworkKind | None = None) -> Imported:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     chosen = {
-        kind: NetworkConfig(networks[kind].name, networks[kind].version)
+        kind: dataclasses.replace(
+            getattr(model, kind), name=networks[kind].name, version=networks[kind].version
+        )
         if kind in networks
         else NetworkConfig()
         for kind in NETWORK_KINDS

@@ -206,9 +206,9 @@ def _open(data: DataConfig, source: SourceConfig, *, for_training: bool) -> Fram
     crop = data.crop_train_borders if for_training else data.crop_eval_borders
     if not source.name:
         raise ConfigError(
-            "config.data.name: empty, so no data set is chosen (the data of some recipes can not "
-            f"be read here yet); choose one of {', '.join(DEPTH_TYPES)}: --config.data.name=NAME, "
-            "with its root, split and depth_type"
+            "config.data.name: empty, so no data set is chosen (some recipes and checkpoints are "
+            "of data that can not be read here); take another file for --config, or one of "
+            f"{', '.join(DEPTH_TYPES)} for --config.data.name, with its root, split and depth_type"
         )
     if source.name == "kitti_raw":
         return open_kitti_raw(
