@@ -9,7 +9,8 @@ from flax import linen as nn
 
 from packnet_jax import checkpoint
 from packnet_jax.config import Config, NetworkConfig
-from packnet_jax.convert.original import import_original, report
+from packnet_jax.convert.original import import_original
+from packnet_jax.convert.report import report
 from packnet_jax.errors import CheckpointError
 from packnet_jax.networks import init_depth_net, make_depth_net
 from packnet_jax.sfm import Variables
@@ -27,6 +28,9 @@ class TrainedDepthNetwork(NamedTuple):
     """How many steps of ours have changed the weights; 0 for weights of the original."""
     folder: Path
     """The step's folder, or the original's file, that the weights came from."""
+    has_config: bool = True
+    """Whether picture size and protocol are the checkpoint's own. Files of the original's first
+    release carry weights alone; their `config` then says no more than the network."""
 
 
 def load_depth_network(path: Path) -> TrainedDepthNetwork:
@@ -46,7 +50,8 @@ def load_depth_network(path: Path) -> TrainedDepthNetwork:
         logging.info("%s", report(imported, path))
         variables = jax.device_put(imported.variables, device)
         network = _depth_net(imported.config.model.depth_net, path)
-        return TrainedDepthNetwork(network, variables, imported.config, 0, path)
+        has_config = bool(imported.settings)
+        return TrainedDepthNetwork(network, variables, imported.config, 0, path, has_config)
     stored = checkpoint.read_config(path)
     network = _depth_net(stored.config.model.depth_net, stored.folder)
     abstract = jax.eval_shape(

@@ -10,7 +10,8 @@ from golden.networks import NAMES
 from golden.seeded import GOLDEN_DIR, seeded_state_dict
 from torch_files import CONTAINERS
 
-from packnet_jax.convert.original import import_original, read_original, report, template_of
+from packnet_jax.convert.original import import_original, read_original, template_of
+from packnet_jax.convert.report import report
 from packnet_jax.convert.rules import RULES
 from packnet_jax.convert.state_dict import from_state_dict
 from packnet_jax.errors import CheckpointError
@@ -174,6 +175,7 @@ def test_weights_of_another_network_are_named(seeded, written):
             "model.pose_net.conv1.0.bias",
         ),
         ({"state_dict": {"model.extra": np.zeros(3)}}, "(model.extra)"),
+        ({"config": ["model"]}, "its configuration is a list"),
         ({"config": {"model": {"depth_net": {"name": "MyNet"}}}}, "unknown depth network 'MyNet'"),
         ({"config": {"model": {"depth_net": {"name": ["x"]}}}}, "model.depth_net.name"),
     ],
