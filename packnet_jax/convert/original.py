@@ -52,13 +52,8 @@ class Original(NamedTuple):
 class ImportedNetwork(NamedTuple):
     """A network with weights of the original."""
 
-    name: str
-    version: str
+    network: NetworkConfig
     fit: Fit
-
-    @property
-    def title(self) -> str:
-        return title_of(self.name, self.version)
 
 
 class Imported(NamedTuple):
@@ -177,42 +172,39 @@ def import_network(
     if not network.name:
         return _recognised(kind, state_dict, num_context)
     try:
-        template = template_of(kind, network.name, network.version, num_context=num_context)
+        template = template_of(kind, network, num_context=num_context)
     except ConfigError as error:
-        raise CheckpointError(
-            f"its configuration names a network of another kind: {error}"
-        ) from error
-    title = title_of(network.name, network.version)
+        raise CheckpointError(f"its configuration names none that is known: {error}") from error
     try:
-        fit = fit_state_dict(state_dict, RULES[network.name], template)
+        return ImportedNetwork(network, fit_state_dict(state_dict, RULES[network.name], template))
     except CheckpointError as error:
-        others = [title_of(*found) for found, _ in _fitting(kind, state_dict, num_context)]
-        hint = f" (they are those of {others[0]})" if others else ""
-        raise CheckpointError(f"not the weights of {title}{hint}: {error}") from error
-    return ImportedNetwork(network.name, network.version, fit)
+        other = next(_fitting(kind, state_dict, num_context), None)
+        hint = f" (they are those of {title_of(other.network)})" if other else ""
+        raise CheckpointError(f"not the weights of {title_of(network)}{hint}: {error}") from error
 
 
 def template_of(
-    kind: NetworkKind, name: str, version: str, *, num_context: int = 2
+    kind: NetworkKind, network: NetworkConfig, *, num_context: int = 2
 ) -> dict[str, Any]:
     """The shapes of a network's variables.
 
     Raises:
         ConfigError: there is no such network.
     """
-    network = (make_depth_net if kind == "depth_net" else make_pose_net)(name, version)
+    make = make_depth_net if kind == "depth_net" else make_pose_net
+    module = make(network.name, network.version)
 
     def init(key: jax.Array) -> dict[str, Any]:
         if kind == "depth_net":
-            return init_depth_net(network, key, _SHAPE)
-        return init_pose_net(network, key, _SHAPE, num_context)
+            return init_depth_net(module, key, _SHAPE)
+        return init_pose_net(module, key, _SHAPE, num_context)
 
     return jax.eval_shape(init, jax.random.key(0))
 
 
-def title_of(name: str, version: str) -> str:
-    """A network for people."""
-    return f"{name} {version}".strip()
+def title_of(network: NetworkConfig) -> str:
+    """A network's name for people."""
+    return f"{network.name} {network.version}".strip()
 
 
 def _import_networks(
@@ -237,10 +229,10 @@ def _import_networks(
 
 def _with_networks(config: Config, networks: Mapping[NetworkKind, ImportedNetwork]) -> Config:
     """The configuration with the networks that were imported, and no others."""
-    chosen = {kind: NetworkConfig() for kind in NETWORK_KINDS}
-    for kind, network in networks.items():
-        named: NetworkConfig = getattr(config.model, kind)
-        chosen[kind] = dataclasses.replace(named, name=network.name, version=network.version)
+    chosen = {
+        kind: networks[kind].network if kind in networks else NetworkConfig()
+        for kind in NETWORK_KINDS
+    }
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **chosen))
 
 
@@ -262,29 +254,29 @@ def _kinds(
 def _recognised(
     kind: NetworkKind, state_dict: Mapping[str, np.ndarray], num_context: int
 ) -> ImportedNetwork:
-    for (name, version), fit in _fitting(kind, state_dict, num_context):
-        return ImportedNetwork(name, version, fit)
-    raise CheckpointError(
-        f"the file does not say what network it is, and its {len(state_dict)} tensors are those of "
-        f"none that is known here ({', '.join(NETWORKS[kind])}); the first are "
-        f"{', '.join(list(state_dict)[:5])}"
-    )
+    found = next(_fitting(kind, state_dict, num_context), None)
+    if found is None:
+        raise CheckpointError(
+            f"the file does not say what network it is, and its {len(state_dict)} tensors are "
+            f"those of none that is known here ({', '.join(NETWORKS[kind])}); the first are "
+            f"{', '.join(list(state_dict)[:5])}"
+        )
+    return found
 
 
 def _fitting(
     kind: NetworkKind, state_dict: Mapping[str, np.ndarray], num_context: int
-) -> Iterator[tuple[tuple[str, str], Fit]]:
+) -> Iterator[ImportedNetwork]:
     """The networks that these are the weights of: one, or none."""
     for name, versions in NETWORKS[kind].items():
+        if not reads_all(RULES[name], state_dict):
+            continue
         for version in versions:
-            if version.endswith("pt") or not reads_all(RULES[name], state_dict):
+            if version.endswith("pt"):  # the same network as without
                 continue
+            network = NetworkConfig(name, version)
+            template = template_of(kind, network, num_context=num_context)
             try:
-                template = template_of(kind, name, version, num_context=num_context)
-                yield (name, version), fit_state_dict(state_dict, RULES[name], template)
+                yield ImportedNetwork(network, fit_state_dict(state_dict, RULES[name], template))
             except CheckpointError:
                 continue
-
-
-def _num_context(config: Config) -> int:
-    return config.data.back_context + config.data.forward_context

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from packnet_jax.convert.original import Imported
+from packnet_jax.convert.original import Imported, title_of
 from packnet_jax.convert.state_dict import Placed
 
 COUNTERS = ".num_batches_tracked"
@@ -16,7 +16,7 @@ def report(imported: Imported, path: Path) -> str:
     lines = [f"{path}" + ("" if imported.epoch is None else f", after epoch {imported.epoch}")]
     for kind, network in imported.networks.items():
         placed = network.fit.placed
-        lines.append(_row(f"{kind} = {network.title}", "", len(placed), _size(placed)))
+        lines.append(_row(f"{kind} = {title_of(network.network)}", "", len(placed), _size(placed)))
         modules: dict[tuple[str, str], list[Placed]] = {}
         for tensor in placed:
             modules.setdefault(_modules_of(tensor), []).append(tensor)

@@ -10,6 +10,7 @@ from golden.networks import NAMES
 from golden.seeded import GOLDEN_DIR, seeded_state_dict
 from torch_files import CONTAINERS
 
+from packnet_jax.config import NetworkConfig
 from packnet_jax.convert.original import import_original, read_original, template_of
 from packnet_jax.convert.report import report
 from packnet_jax.convert.rules import RULES
@@ -85,8 +86,7 @@ def test_a_state_dict_alone_is_known_by_its_weights(written, network):
     for content in (state_dict, {"state_dict": state_dict}):
         imported = import_original(written(content))
         name, _, version = network.partition("_")
-        assert imported.networks[kind].name == name
-        assert imported.networks[kind].version == version
+        assert imported.networks[kind].network == NetworkConfig(name, version)
         assert imported.settings == {}
 
 
