@@ -81,7 +81,7 @@ _SPLIT_PATH = "data_splits/{}_files.txt"
 _NETWORK_FIELDS = [
     f"model.{network}.{field}" for network in NETWORK_KINDS for field in ("name", "version")
 ]
-"""The same on both sides, but for "pt"."""
+"""The same on both sides, but for "pt": weights from ImageNet are about a start that lies behind."""
 
 
 class Translation(NamedTuple):
@@ -141,7 +141,7 @@ def to_yacs(config: Config, settings: Mapping[str, Any]) -> dict[str, Any]:
     stored = _flat(settings)
     theirs = {key: stored.get(key, default) for key, default in _KNOWN.items()}
     theirs["model.name"] = theirs["model.name"] or BUILT_IN["model.name"]
-    theirs |= {key: ours[key] for key in _NETWORK_FIELDS}
+    theirs |= {key: ours[key].removesuffix("pt") for key in _NETWORK_FIELDS}
     theirs |= {key: ours[name] for key, name in SAME.items() if name in changed}
     if "data.image_shape" in changed:
         theirs["datasets.augmentation.image_shape"] = config.data.image_shape
@@ -164,11 +164,10 @@ def _same(theirs: Mapping[str, Any]) -> _Part:
 
 
 def _networks(theirs: Mapping[str, Any]) -> _Part:
-    """Names and versions; "pt", weights from ImageNet, is about a start that lies behind."""
     ours = {key: theirs[key] for key in _NETWORK_FIELDS}
-    for network in NETWORK_KINDS:
-        version = str(theirs[f"model.{network}.version"])
-        ours[f"model.{network}.version"] = version.removesuffix("pt")
+    for key, value in ours.items():
+        if isinstance(value, str):  # else an error to come
+            ours[key] = value.removesuffix("pt")
     return _Part(ours, set(_NETWORK_FIELDS))
 
 

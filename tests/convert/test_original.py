@@ -11,6 +11,7 @@ from golden.seeded import GOLDEN_DIR, seeded_state_dict
 from torch_files import CONTAINERS
 
 from packnet_jax.config import NetworkConfig
+from packnet_jax.convert.inverse import to_state_dict
 from packnet_jax.convert.original import import_original, read_original, template_of
 from packnet_jax.convert.report import report
 from packnet_jax.convert.rules import RULES
@@ -48,7 +49,7 @@ def written(tmp_path):
 @pytest.mark.parametrize(
     "network", [pytest.param(n, marks=[pytest.mark.slow] if n in LARGE else []) for n in NAMES]
 )
-def test_every_network_from_both_containers(tmp_path, network, container):
+def test_every_network_from_both_containers_and_back(tmp_path, network, container):
     """The variables are those that the golden tests of the networks run with."""
     kind = kind_of(network)
     both = (network, "") if kind == "depth_net" else ("", network)

@@ -188,6 +188,12 @@ def test_what_is_no_setting_is_refused(value):
 def test_weights_from_imagenet_are_in_the_checkpoint(version):
     network = translate(changed(model__depth_net__version=version)).config.model.depth_net
     assert (network.version, network.imagenet_weights) == ("18", "")
+    trained_here = config_lib.default()
+    trained_here.data.root = "somewhere"
+    trained_here.model.depth_net.version = version
+    trained_here.model.depth_net.imagenet_weights = "resnet18.pth" if version == "18pt" else ""
+    tree = to_yacs(config_lib.resolve(trained_here), {})
+    assert tree["model"]["depth_net"]["version"] == "18"
 
 
 # --- pictures and sets
