@@ -81,7 +81,7 @@ _SPLIT_PATH = "data_splits/{}_files.txt"
 _NETWORK_FIELDS = [
     f"model.{network}.{field}" for network in NETWORK_KINDS for field in ("name", "version")
 ]
-"""The same on both sides, but for "pt": weights from ImageNet are about a start that lies behind."""
+"""The same on both sides, but for "pt": where a network started from matters no more."""
 
 
 class Translation(NamedTuple):

@@ -61,12 +61,16 @@ def test_every_network_from_both_containers_and_back(tmp_path, network, containe
     name, _, version = network.partition("_")
     model = imported.config.model
     assert (getattr(model, kind).name, getattr(model, kind).version) == (name, version)
-    expected = from_state_dict(
-        seeded_state_dict(network), RULES[name], template_of(kind, name, version)
-    )
-    found = imported.variables
-    assert_equal(found["params"][kind], expected["params"])
-    assert_equal(found["batch_stats"][kind], expected.get("batch_stats", {}))
+    source = seeded_state_dict(network)
+    template = template_of(kind, NetworkConfig(name, version))
+    expected = from_state_dict(source, RULES[name], template)
+    found = {collection: networks[kind] for collection, networks in imported.variables.items()}
+    assert_equal(found["params"], expected["params"])
+    assert_equal(found["batch_stats"], expected.get("batch_stats", {}))
+    back = to_state_dict(found, RULES[name])
+    assert set(back) == set(source)
+    for tensor in set(source) - set(imported.networks[kind].fit.unused):
+        np.testing.assert_array_equal(back[tensor], source[tensor])
 
 
 def test_both_networks_and_the_configuration(seeded, written):
