@@ -1,7 +1,8 @@
 """A trained depth network, read back from a checkpoint."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from absl import logging
@@ -9,7 +10,9 @@ from flax import linen as nn
 
 from packnet_jax import checkpoint
 from packnet_jax.config import Config, NetworkConfig
-from packnet_jax.convert.original import Imported, import_original, report
+from packnet_jax.convert.original import import_original
+from packnet_jax.convert.report import report
+from packnet_jax.convert.yacs_config import translate
 from packnet_jax.errors import CheckpointError
 from packnet_jax.eval_config import SHAPE_AND_PROTOCOL
 from packnet_jax.networks import init_depth_net, make_depth_net
@@ -49,7 +52,7 @@ def load_depth_network(path: Path) -> TrainedDepthNetwork:
         logging.info("%s", report(imported, path))
         variables = jax.device_put(imported.variables, device)
         network = _depth_net(imported.config.model.depth_net, path)
-        unsaid = _unsaid(imported)
+        unsaid = _unsaid(imported.settings)
         return TrainedDepthNetwork(network, variables, imported.config, 0, path, unsaid)
     stored = checkpoint.read_config(path)
     network = _depth_net(stored.config.model.depth_net, stored.folder)
@@ -58,13 +61,18 @@ def load_depth_network(path: Path) -> TrainedDepthNetwork:
     )
     expected = {name: {"depth_net": abstract.get(name, {})} for name in ("params", "batch_stats")}
     variables = checkpoint.read_variables(stored.folder, checkpoint.abstract_like(expected, device))
-    return TrainedDepthNetwork(network, variables, stored.config, stored.step, stored.folder)
+    origin = checkpoint.read_origin(stored.folder)
+    unsaid = _unsaid(origin.get("config", {})) if origin else ()
+    return TrainedDepthNetwork(
+        network, variables, stored.config, stored.step, stored.folder, unsaid
+    )
 
 
-def _unsaid(imported: Imported) -> tuple[str, ...]:
-    if not imported.settings:
+def _unsaid(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the original's settings leave open."""
+    if not settings:
         return SHAPE_AND_PROTOCOL
-    if "datasets.augmentation.image_shape" in imported.translation.without_place:
+    if "datasets.augmentation.image_shape" in translate(settings).without_place:
         return ("data.image_shape",)
     return ()
 
