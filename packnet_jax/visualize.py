@@ -3,20 +3,25 @@
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import matplotlib
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from packnet_jax.errors import DataError
 
 PNG_DEPTH_SCALE = 256  # 16-bit depth pictures hold metres * 256
+
+Notes = Mapping[str, str | float]
+"""What a file says of itself beside its pixels, such as the unit of its depth."""
 
 
 def colorize_inv_depth(
@@ -30,25 +35,41 @@ def colorize_inv_depth(
     """Colours in [0, 1]: bright is near.
 
     Args:
-        normalizer: the inverse depth that gets the brightest colour; by default the `percentile`
-            of the map itself, so that pictures of different maps do not share a scale.
-        ignore_zeros: leave zeros (no value) out of that percentile.
+        normalizer: the inverse depth that gets the brightest colour; by default the map's own
+            `brightest_inv_depth`, so that pictures of different maps do not share a scale.
 
     Source: packnet-sfm utils/depth.py: viz_inv_depth.
     Differs: does not change its argument (reference bug 10).
     """
     if normalizer is None:
-        counted = inv_depth[inv_depth > 0] if ignore_zeros else inv_depth
-        normalizer = float(np.percentile(counted, percentile)) if counted.size else 1.0
+        normalizer = brightest_inv_depth(
+            inv_depth, percentile=percentile, ignore_zeros=ignore_zeros
+        )
     relative = np.clip(inv_depth / np.asarray(normalizer + 1e-6, inv_depth.dtype), 0, 1)
     return matplotlib.colormaps[colormap](relative)[..., :3]
 
 
+def brightest_inv_depth(
+    inv_depth: Float[ndarray, "h w"], *, percentile: float = 95, ignore_zeros: bool = False
+) -> float:
+    """The inverse depth that gets the brightest colour in a picture of this map alone.
+
+    Args:
+        ignore_zeros: leave zeros (no value) out of the percentile.
+    """
+    counted = inv_depth[inv_depth > 0] if ignore_zeros else inv_depth
+    return float(np.percentile(counted, percentile)) if counted.size else 1.0
+
+
 def stack_picture(
-    rgb: Float[ndarray, "h w 3"], inv_depth: Float[ndarray, "h w"]
+    rgb: Float[ndarray, "h w 3"],
+    inv_depth: Float[ndarray, "h w"],
+    *,
+    normalizer: float | None = None,
 ) -> UInt8[ndarray, "h2 w 3"]:
-    """The picture with its inverse depth below it."""
-    return to_uint8(np.concatenate([rgb, colorize_inv_depth(inv_depth)], axis=0))
+    """The picture with its inverse depth below it, coloured by `colorize_inv_depth`."""
+    colours = colorize_inv_depth(inv_depth, normalizer=normalizer)
+    return to_uint8(np.concatenate([rgb, colours], axis=0))
 
 
 def to_uint8(image: Float[ndarray, "h w c"]) -> UInt8[ndarray, "h w c"]:
@@ -56,19 +77,28 @@ def to_uint8(image: Float[ndarray, "h w c"]) -> UInt8[ndarray, "h w c"]:
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def write_image(path: Path, image: UInt8[ndarray, "h w 3"]) -> None:
-    """Writes a picture in the format of the path's suffix."""
+def write_image(path: Path, image: UInt8[ndarray, "h w 3"], notes: Notes | None = None) -> None:
+    """Writes a picture in the format of the path's suffix.
+
+    Args:
+        notes: written as text chunks of a PNG, or as the comment of a JPEG.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format=Image.registered_extensions()[path.suffix.lower()])
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    Image.fromarray(image).save(buffer, format=kind, **_metadata(kind, notes))
     write_atomically(path, buffer.getvalue())
 
 
 def write_depth(
-    path: Path, depth: Float[ndarray, "h w"], intrinsics: Float[ndarray, "3 3"] | None = None
+    path: Path,
+    depth: Float[ndarray, "h w"],
+    intrinsics: Float[ndarray, "3 3"] | None = None,
+    notes: Notes | None = None,
 ) -> None:
     """Writes a depth map as `.npz` (exact) or 16-bit `.png` (metres * 256, at most 255.99).
 
-    The `.npz` holds `depth` and `intrinsics`; unknown intrinsics are an empty array [0, 0].
+    The `.npz` holds `depth` and `intrinsics`; unknown intrinsics are an empty array [0, 0]. Notes
+    become further entries of the `.npz`, or text chunks of the `.png`.
 
     Source: packnet-sfm utils/depth.py: write_depth.
     Differs: unknown intrinsics are an empty array and not a pickled None, which numpy refuses to
@@ -77,13 +107,29 @@ def write_depth(
     buffer = io.BytesIO()
     if path.suffix == ".npz":
         known = np.zeros((0, 0), np.float32) if intrinsics is None else intrinsics
-        np.savez_compressed(buffer, depth=depth, intrinsics=known)
+        entries: dict[str, Any] = {"depth": depth, "intrinsics": known, **(notes or {})}
+        np.savez_compressed(buffer, **entries)
     elif path.suffix == ".png":
         levels = np.clip(depth * PNG_DEPTH_SCALE, 0, np.iinfo(np.uint16).max)
-        Image.fromarray(levels.astype(np.uint16)).save(buffer, format="PNG")
+        picture = Image.fromarray(levels.astype(np.uint16))
+        picture.save(buffer, format="PNG", **_metadata("PNG", notes))
     else:
         raise DataError(f"{path}: depth is written as .npz or .png, not {path.suffix!r}")
     write_atomically(path, buffer.getvalue())
+
+
+def _metadata(kind: str, notes: Notes | None) -> dict[str, Any]:
+    """Pillow's options that put the notes into a file of that kind."""
+    if not notes:
+        return {}
+    if kind == "JPEG":
+        return {"comment": "; ".join(f"{key}: {value}" for key, value in notes.items())}
+    if kind != "PNG":
+        raise ValueError(f"notes are written into PNG and JPEG files, not into {kind}")
+    chunks = PngInfo()
+    for key, value in notes.items():
+        chunks.add_text(key, str(value))
+    return {"pnginfo": chunks}
 
 
 def read_depth(path: Path) -> Float[ndarray, "h w"]:
@@ -109,7 +155,7 @@ def read_depth(path: Path) -> Float[ndarray, "h w"]:
             mode, levels = picture.mode, np.asarray(picture, np.float64)
     except KeyError as error:
         raise DataError(f"{path}: holds no array 'depth'") from error
-    except (OSError, ValueError) as error:
+    except (BadZipFile, OSError, ValueError) as error:
         raise DataError(f"{path}: can not be read as depth: {error}") from error
     if not mode.startswith("I"):
         raise DataError(f"{path}: depth is a 16-bit grey picture, but this one is {mode!r}")

@@ -18,6 +18,7 @@ from packnet_jax.convert.rules import (
     RuleTable,
     kernel_2d,
     kernel_3d,
+    sparse_kernel,
     target_of,
     vector,
 )
@@ -42,10 +43,15 @@ def _kernel_3d_back(kernel: np.ndarray) -> np.ndarray:
     return kernel.transpose(4, 3, 2, 0, 1)
 
 
+def _sparse_kernel_back(kernel: np.ndarray) -> np.ndarray:
+    return kernel.swapaxes(0, 1).reshape(-1, *kernel.shape[2:])
+
+
 INVERSES: Mapping[Layout, Layout] = {
     vector: vector,
     kernel_2d: _kernel_2d_back,
     kernel_3d: _kernel_3d_back,
+    sparse_kernel: _sparse_kernel_back,
 }
 """The way back from each layout that the rules use."""
 

@@ -2,8 +2,6 @@
 
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +21,7 @@ from packnet_jax.errors import TrainingError
 from packnet_jax.evaluate import evaluate_sets
 from packnet_jax.report import Report
 from packnet_jax.sfm import Networks
+from packnet_jax.signals import stop_signal
 from packnet_jax.train.dashboard import Dashboard, Rates, memory_gib
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
@@ -73,7 +72,7 @@ def train(
             monitor=f"{config.train.monitor_mode}/{config.train.monitor_metric}",
         ) as checkpointer,
         Dashboard(workdir) as dashboard,
-        stop_signal() as stop,
+        stop_signal("saving after this step") as stop,
     ):
         state = _start(config, networks, data, optimizer, checkpointer, mesh)
         first_step = int(state.step)
@@ -225,30 +224,3 @@ class NonFiniteWatch:
                 "them. Look for corrupt images, lower config.optim.{depth,pose}.lr, or set "
                 "config.optim.clip_norm"
             )
-
-
-class StopSignal:
-    """Whether somebody asked the run to stop."""
-
-    received: signal.Signals | None = None
-
-
-@contextmanager
-def stop_signal() -> Iterator[StopSignal]:
-    """Turns the first SIGINT or SIGTERM into a request; the second one acts as usual."""
-    stop = StopSignal()
-    usual = {}
-
-    def receive(number: int, _: object) -> None:
-        stop.received = signal.Signals(number)
-        for name, handler in usual.items():
-            signal.signal(name, handler)
-        tqdm.write(f"{stop.received.name}: saving after this step; once more stops at once")
-
-    for name in (signal.SIGINT, signal.SIGTERM):
-        usual[name] = signal.signal(name, receive)
-    try:
-        yield stop
-    finally:
-        for name, handler in usual.items():
-            signal.signal(name, handler)

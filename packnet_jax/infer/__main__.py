@@ -1,0 +1,143 @@
+"""Depth of pictures: `python -m packnet_jax.infer --checkpoint=DIR --input=PATH --output=PATH`.
+
+Exit status: 0 when every frame is written; 1 when some could not be read or scaled, which are named
+at the end (the others are written); 2 when something given does not fit; 130 after Ctrl-C. A camera
+ends with Ctrl-C: its files are closed properly, and the status is 0 or 1.
+"""
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from packnet_jax.errors import ConfigError, PacknetError
+from packnet_jax.infer.calibration import Calibration
+from packnet_jax.infer.outputs import CloudOptions
+from packnet_jax.infer.run import Options, infer, parse_image_shape
+from packnet_jax.infer.scaling import parse_scale
+from packnet_jax.infer.targets import KINDS
+
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or one step's folder.")
+INPUT = flags.DEFINE_string(
+    "input",
+    None,
+    "A picture, a folder that is searched for pictures, a pattern such as 'drive/*/*.png', a "
+    "video, or the number of a camera.",
+)
+OUTPUT = flags.DEFINE_string(
+    "output", None, "A file if it ends in .png, .jpg, .jpeg, .npz, .ply or .mp4, else a folder."
+)
+SAVE = flags.DEFINE_list(
+    "save",
+    [],
+    f"What to write, one or several of {', '.join(KINDS)}: the picture with its inverse depth "
+    "below it, exact depth, 16-bit depth, a coloured point cloud, one video of such pictures. "
+    "Default: what --output ends in, else pictures, or a video of a video. Several kinds get a "
+    "folder each.",
+)
+IMAGE_SHAPE = flags.DEFINE_list(
+    "image_shape", None, "H,W the network works at. Default: as in training."
+)
+INTRINSICS = flags.DEFINE_string(
+    "intrinsics",
+    None,
+    "The camera, at the pictures' own size: fx,fy,cx,cy, or a file (KITTI's calib_cam_to_cam.txt, "
+    ".npz with 'intrinsics', text or .json with 3x3 numbers), or 'auto' for a guess.",
+)
+SCALE = flags.DEFINE_string(
+    "scale",
+    "none",
+    "Makes metres of depth: a factor, camera_height=METRES above the ground that is seen (needs "
+    "--intrinsics), or median, that of the ground truth in --gt_folder. Default: as predicted.",
+)
+GT_FOLDER = flags.DEFINE_string(
+    "gt_folder", None, "For --scale=median: .npz or .png depth maps with the names of the pictures."
+)
+FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored picture, as evaluation does.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Frames the network sees at once.", 1)
+MAX_FRAMES = flags.DEFINE_integer("max_frames", None, "Only so many, from the beginning.", 1)
+FPS = flags.DEFINE_float(
+    "fps", None, "Frames per second of the .mp4. Default: the input's; 10 for pictures.", 0.1
+)
+NEAR = flags.DEFINE_float("near", 0.0, "Points of a .ply up to this depth are left out.", 0.0)
+FAR = flags.DEFINE_float("far", math.inf, "Points of a .ply from this depth on are left out.", 0.0)
+MAX_SLOPE = flags.DEFINE_float(
+    "max_slope",
+    CloudOptions().max_slope,
+    "Points of a .ply are left out where depth changes by more than this per unit across: between "
+    "things that lie one behind the other. Ground stays up to this times the camera's height.",
+    1e-3,
+)
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace files that exist.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the flags' inference; returns the exit status."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
+    if len(argv) > 1:
+        raise ConfigError(f"unknown arguments {argv[1:]}")
+    for flag in (CHECKPOINT, INPUT, OUTPUT):
+        if flag.value is None:
+            raise ConfigError(f"--{flag.name} is missing")
+    outcome = infer(
+        Path(CHECKPOINT.value or ""),
+        INPUT.value or "",
+        Path(OUTPUT.value or "").expanduser(),
+        options_of_flags(),
+    )
+    if outcome.failures:
+        print(
+            f"Frames missing: {len(outcome.failures)}",
+            *outcome.failures,
+            sep="\n  ",
+            file=sys.stderr,
+        )
+    return 1 if outcome.failures else 0
+
+
+def options_of_flags() -> Options:
+    """The flags, checked.
+
+    Raises:
+        PacknetError: one of them does not fit.
+    """
+    return Options(
+        save=SAVE.value,
+        image_shape=parse_image_shape(IMAGE_SHAPE.value),
+        batch_size=BATCH_SIZE.value,
+        flip=FLIP.value,
+        calibration=Calibration.parse(INTRINSICS.value) if INTRINSICS.value else None,
+        scaling=parse_scale(
+            SCALE.value, gt_folder=Path(GT_FOLDER.value) if GT_FOLDER.value else None
+        ),
+        cloud=CloudOptions(near=NEAR.value, far=FAR.value, max_slope=MAX_SLOPE.value),
+        fps=FPS.value,
+        max_frames=MAX_FRAMES.value,
+        overwrite=OVERWRITE.value,
+    )
+
+
+def run() -> None:
+    """The command line's entry."""
+    try:
+        app.run(main, flags_parser=_parse_flags)
+    except PacknetError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("Stopped; files that were written are whole, a video is not kept", file=sys.stderr)
+        sys.exit(130)
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        raise ConfigError(f"the command line does not fit: {error}") from error
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,129 @@
+"""The camera of the pictures: `--intrinsics`."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from zipfile import BadZipFile
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from packnet_jax.errors import ConfigError, DataError
+from packnet_jax.geometry.pinhole import scale_intrinsics
+
+GUESSED_FOCAL_RATIO = 0.7
+"""`auto`: focal length over the picture's longer side. KITTI has 0.58, phones and webcams 0.6 to
+0.9; 0.7 is a view of 71 degrees."""
+
+EXPECTED = (
+    "expected fx,fy,cx,cy in pixels of the pictures, 'auto', or a file: KITTI's "
+    "calib_cam_to_cam.txt, a .npz with 'intrinsics', or a text or .json file of the 3x3 matrix"
+)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Intrinsics of the pictures as they are read, before any resizing."""
+
+    origin: str
+    """Where they are from, in words."""
+    K: Float[ndarray, "3 3"] | None
+    """None where they are guessed from the size of each picture."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """What `--intrinsics` says.
+
+        Raises:
+            ConfigError: it is none of `EXPECTED`.
+            DataError: the file holds no intrinsics.
+        """
+        if text == "auto":
+            ratio = GUESSED_FOCAL_RATIO
+            return cls(
+                f"guessed: fx = fy = {ratio} of the longer side, principal point centred", None
+            )
+        path = Path(text).expanduser()
+        if path.is_file():
+            return cls(str(path), _checked(_read(path), path))
+        try:
+            fx, fy, cx, cy = (float(word) for word in text.split(","))
+        except ValueError as error:
+            raise ConfigError(
+                f"--intrinsics: given {text!r}, which is no file; {EXPECTED}"
+            ) from error
+        return cls("--intrinsics", _checked(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), text))
+
+    def at(self, shape: tuple[int, int]) -> Float[ndarray, "3 3"]:
+        """K of a picture of that height and width.
+
+        Raises:
+            DataError: the principal point is not in it: they are of another size, or fractions.
+        """
+        height, width = shape
+        if self.K is None:
+            focal = GUESSED_FOCAL_RATIO * max(shape)
+            return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+        cx, cy = self.K[:2, 2]
+        if not (1 <= cx <= width - 2 and 1 <= cy <= height - 2):
+            raise DataError(
+                f"--intrinsics: the principal point ({cx:g}, {cy:g}) of {self.origin} is not "
+                f"inside a picture of {width}x{height}; give pixels, at the picture's own size"
+            )
+        return self.K
+
+    def resized(self, from_shape: tuple[int, int], to_shape: tuple[int, int]) -> ndarray:
+        """K [3, 3], float32, of a picture resized about its outer edges.
+
+        Raises:
+            DataError: see `at`.
+        """
+        (from_height, from_width), (to_height, to_width) = from_shape, to_shape
+        K = jnp.asarray(self.at(from_shape), jnp.float32)
+        return np.asarray(scale_intrinsics(K, to_width / from_width, to_height / from_height))
+
+
+def _read(path: Path) -> ndarray:
+    """The array in the file, of whatever shape."""
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                return file["intrinsics"]
+        text = path.read_text()
+        if path.suffix == ".json":
+            document = json.loads(text)
+            return np.array(
+                document["intrinsics"] if isinstance(document, dict) else document, float
+            )
+        kitti = re.search(r"^P_rect_02:(.*)$", text, re.MULTILINE)
+        if kitti:
+            return np.array(kitti[1].split(), float).reshape(3, 4)[:, :3]
+        return np.array(text.replace(",", " ").split(), float).reshape(3, 3)
+    except (BadZipFile, KeyError, OSError, TypeError, ValueError) as error:
+        raise DataError(
+            f"--intrinsics: {path} holds no intrinsics ({error}); {EXPECTED}"
+        ) from error
+
+
+def _checked(K: ndarray, given: Path | str) -> Float[ndarray, "3 3"]:
+    """K itself.
+
+    Raises:
+        DataError: it is no matrix of intrinsics.
+    """
+    is_matrix = K.shape == (3, 3) and np.isfinite(K).all()
+    if not (
+        is_matrix
+        and K[0, 0] > 0
+        and K[1, 1] > 0
+        and (K[[1, 2, 2, 2], [0, 0, 1, 2]] == [0, 0, 0, 1]).all()
+    ):
+        raise DataError(
+            f"--intrinsics: given {given}: {K.tolist()}, but intrinsics are [[fx, skew, cx], "
+            "[0, fy, cy], [0, 0, 1]] with positive fx and fy"
+        )
+    return K

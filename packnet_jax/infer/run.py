@@ -1,0 +1,253 @@
+"""From pictures to files: the whole of inference."""
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from absl import logging
+from flax import linen as nn
+from jaxtyping import Array, Float
+from numpy import ndarray
+from tqdm import tqdm
+
+from packnet_jax.config import SHAPE_MULTIPLE
+from packnet_jax.data.transforms import resize_image, to_float
+from packnet_jax.depth_maps import inv_depth_to_depth
+from packnet_jax.errors import ConfigError, DataError
+from packnet_jax.evaluate import predict_pair
+from packnet_jax.infer.calibration import Calibration
+from packnet_jax.infer.inputs import Frame, Source, Unreadable, open_input
+from packnet_jax.infer.outputs import CloudOptions, Writer, open_writer
+from packnet_jax.infer.prediction import Prediction
+from packnet_jax.infer.scaling import (
+    METRES,
+    AsPredicted,
+    CameraHeight,
+    Scaling,
+    check_partners,
+)
+from packnet_jax.infer.targets import PLY, Targets, check_targets, choose_targets
+from packnet_jax.sfm import Variables, infer_inv_depth
+from packnet_jax.signals import StopSignal, stop_signal
+from packnet_jax.trained import TrainedDepthNetwork, load_depth_network
+
+
+@dataclass(frozen=True)
+class Options:
+    """How inference is run; see the flags of `packnet_jax.infer.__main__`."""
+
+    save: Sequence[str] = ()
+    image_shape: tuple[int, int] | None = None
+    """Height and width the network works at; None for those of its training."""
+    batch_size: int = 1
+    flip: bool = False
+    """Average with the prediction for the mirrored picture."""
+    calibration: Calibration | None = None
+    scaling: Scaling = field(default_factory=AsPredicted)
+    cloud: CloudOptions = field(default_factory=CloudOptions)
+    fps: float | None = None
+    """Of the video; None for the source's."""
+    max_frames: int | None = None
+    overwrite: bool = False
+
+
+class Outcome(NamedTuple):
+    """What has been done."""
+
+    written: list[Path]
+    failures: list[str]
+    """Why each picture that is missing in `written` is."""
+    factors: list[float]
+    """What each picture's depth was multiplied with."""
+    images_per_second: float | None
+    """After the first batch, which waits for the compiler; None if there was no other."""
+
+
+def infer(checkpoint: Path, source: str, output: Path, options: Options) -> Outcome:
+    """Predicts depth for every frame of the source, and writes what the options ask for.
+
+    Everything written has the network's resolution. The name of the network, what was written and
+    the unit of its depth are printed.
+
+    Args:
+        checkpoint: see `load_depth_network`.
+        source: see `open_input`.
+        output: see `choose_targets`.
+
+    Raises:
+        PacknetError: something that is given is missing or does not fit; before any inference.
+    """
+    with open_input(source, max_frames=options.max_frames) as opened:
+        targets = choose_targets(output, options.save, opened)
+        _check(options, targets, opened)
+        trained = load_depth_network(checkpoint)
+        stop = stop_signal("closing the files") if opened.is_live else nullcontext(StopSignal())
+        fps = options.fps or opened.fps
+        with stop as wish, open_writer(targets, fps=fps, cloud=options.cloud) as writer:
+            frames = itertools.takewhile(lambda _: wish.received is None, opened.frames)
+            outcome = _infer_all(trained, frames, opened.num_frames, writer, options)
+    if not (outcome.written or outcome.failures):
+        raise DataError(f"--input: no frame came from {source}")
+    print(_summary(outcome, trained, output, options.scaling))
+    return outcome
+
+
+def parse_image_shape(words: Sequence[str] | None) -> tuple[int, int] | None:
+    """`H,W` as two positive multiples of 32.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if words is None:
+        return None
+    numbers = [int(w) for w in words if w.strip().isdigit()]
+    fits = len(words) == len(numbers) == 2 and all(
+        n > 0 and n % SHAPE_MULTIPLE == 0 for n in numbers
+    )
+    if not fits:
+        raise ConfigError(
+            f"--image_shape: given {','.join(words)!r}, expected H,W, both multiples of "
+            f"{SHAPE_MULTIPLE}, such as 192,640"
+        )
+    return numbers[0], numbers[1]
+
+
+@partial(jax.jit, static_argnames=("depth_net", "flip"))
+def predict(
+    depth_net: nn.Module, variables: Variables, rgb: Float[Array, "b h w 3"], *, flip: bool
+) -> Float[Array, "b h w 1"]:
+    """Inverse depth; with `flip` the mean of the picture's and its mirror image's."""
+    if flip:
+        return predict_pair(depth_net, variables, rgb).fused
+    return infer_inv_depth(depth_net, variables, rgb)
+
+
+def _check(options: Options, targets: Targets, source: Source) -> None:
+    """Finds mistakes before anything is computed."""
+    if options.calibration is None:
+        if PLY in targets.kinds:
+            raise ConfigError("--save=ply needs --intrinsics: where points lie depends on the lens")
+        if isinstance(options.scaling, CameraHeight):
+            raise ConfigError("--scale=camera_height needs --intrinsics to find the ground")
+    check_partners(options.scaling, source.names)
+    check_targets(targets, source, overwrite=options.overwrite)
+    folder = targets.output.parent if targets.is_file else targets.output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output: {folder} can not be written ({error.strerror})") from error
+
+
+def _infer_all(
+    trained: TrainedDepthNetwork,
+    frames: Iterator[Frame | Unreadable],
+    num_frames: int | None,
+    writer: Writer,
+    options: Options,
+) -> Outcome:
+    failures: list[str] = []
+    factors: list[float] = []
+    shape = options.image_shape or trained.config.data.image_shape
+    bar = tqdm(frames, "infer", num_frames, unit="image", disable=num_frames == 1)
+    compiled_at, num_since = None, 0
+    for group in _groups(_readable(bar, failures), options.batch_size):
+        if compiled_at is None:
+            _warn_of_guess(options.calibration, group[0])
+        for prediction in _predict_batch(trained, group, shape, options):
+            try:
+                factor = options.scaling.factor(prediction)
+            except DataError as error:
+                failures.append(f"{prediction.name}: {error}")
+                continue
+            depth = prediction.depth * np.float32(factor)
+            writer.write(prediction, depth=depth, notes=_notes(factor, options))
+            factors.append(factor)
+        if compiled_at is None:
+            compiled_at = time.perf_counter()
+        else:
+            num_since += len(group)
+    rate = num_since / (time.perf_counter() - compiled_at) if compiled_at and num_since else None
+    return Outcome(writer.written, failures, factors, rate)
+
+
+def _readable(frames: Iterable[Frame | Unreadable], failures: list[str]) -> Iterator[Frame]:
+    """The frames; what can not be read is noted as a failure."""
+    for frame in frames:
+        if isinstance(frame, Unreadable):
+            failures.append(frame.reason)
+        else:
+            yield frame
+
+
+def _groups(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
+    while group := list(itertools.islice(frames, size)):
+        yield group
+
+
+def _predict_batch(
+    trained: TrainedDepthNetwork, group: list[Frame], shape: tuple[int, int], options: Options
+) -> Iterator[Prediction]:
+    """Resizes and predicts; a short batch is padded, so that one compilation serves all."""
+    names, images = zip(*group, strict=True)
+    rgb = np.stack([to_float(resize_image(image, shape)) for image in images])
+    cameras: Iterable[ndarray | None] = itertools.repeat(None)
+    if options.calibration is not None:
+        cameras = [options.calibration.resized(image.shape[:2], shape) for image in images]
+    padding = np.repeat(rgb[-1:], options.batch_size - len(group), axis=0)
+    inv_depth = predict(
+        trained.network,
+        trained.variables,
+        np.concatenate([rgb, padding]),
+        flip=options.flip,
+    )
+    depth = inv_depth_to_depth(inv_depth)
+    maps = (np.asarray(values)[..., 0] for values in (inv_depth, depth))
+    return map(Prediction, names, rgb, *maps, cameras)
+
+
+def _notes(factor: float, options: Options) -> dict[str, str | float]:
+    """What every output says of its unit and camera."""
+    notes: dict[str, str | float] = {
+        "unit": options.scaling.unit,
+        "scale": factor,
+        "scale_origin": options.scaling.origin,
+    }
+    if options.calibration is not None:
+        notes["intrinsics_origin"] = options.calibration.origin
+    return notes
+
+
+def _warn_of_guess(calibration: Calibration | None, frame: Frame) -> None:
+    if calibration is not None and calibration.K is None:
+        height, width = frame.image.shape[:2]
+        logging.warning(
+            "--intrinsics=auto: %s; for %dx%d that is fx = fy = %.0f. Where the true lens differs, "
+            "points are too wide or too narrow; give --intrinsics=FILE or fx,fy,cx,cy",
+            calibration.origin,
+            width,
+            height,
+            calibration.at((height, width))[0, 0],
+        )
+
+
+def _summary(outcome: Outcome, trained: TrainedDepthNetwork, output: Path, scaling: Scaling) -> str:
+    """What was written by which network, in which unit, how fast."""
+    written, model = outcome.written, trained.config.model.depth_net
+    files = str(written[0]) if len(written) == 1 else f"{len(written)} files in {output}"
+    lines = [f"{model.name}{model.version}, step {trained.step}: {files}"]
+    if written and scaling.unit == METRES:
+        low, middle, high = np.quantile(outcome.factors, (0, 0.5, 1))
+        spread = f" ({low:.4g} to {high:.4g})" if low < high else ""
+        lines.append(f"Depth in metres: the network's times {middle:.4g}{spread}, {scaling.origin}")
+    elif written:
+        lines.append(f"Depth up to one unknown scale, {scaling.origin}; --scale makes it metres")
+    if outcome.images_per_second is not None:
+        lines.append(f"{outcome.images_per_second:.3g} images/s after the first batch")
+    return "\n".join(lines)
