@@ -11,7 +11,13 @@ from golden.seeded import load_manifest
 from packnet_jax.convert.inverse import INVERSES, source_of, to_state_dict
 from packnet_jax.convert.rules import RULES, Rule, RuleTable, target_of, vector
 from packnet_jax.convert.state_dict import from_state_dict
-from packnet_jax.networks import init_depth_net, init_pose_net, make_depth_net, make_pose_net
+from packnet_jax.networks import (
+    DEPTH_NETS,
+    init_depth_net,
+    init_pose_net,
+    make_depth_net,
+    make_pose_net,
+)
 
 
 @pytest.mark.parametrize("network", NAMES)
@@ -32,18 +38,25 @@ def test_every_layout_of_every_network_has_a_way_back(name):
 
 @pytest.mark.parametrize("layout", INVERSES)
 def test_a_layout_there_and_back_changes_nothing(layout):
-    shape = {"vector": (7,), "kernel_2d": (2, 3, 4, 5), "kernel_3d": (2, 1, 3, 4, 5)}
+    shape = {
+        "vector": (7,),
+        "kernel_2d": (2, 3, 4, 5),
+        "kernel_3d": (2, 1, 3, 4, 5),
+        "sparse_kernel": (9, 2, 5),
+    }
     tensor = np.random.default_rng(0).random(shape[layout.__name__])
     np.testing.assert_array_equal(INVERSES[layout](layout(tensor)), tensor)
 
 
-@pytest.mark.parametrize("network", ["DepthResNet_18", "PoseNet", "PoseResNet_18"])
+@pytest.mark.parametrize(
+    "network", ["DepthResNet_18", "PackNetSAN01_1A", "PoseNet", "PoseResNet_18"]
+)
 def test_a_state_dict_has_every_tensor_and_gives_the_variables_back(network):
     """Among them those that nothing reads: the original wants them all."""
     name, _, version = network.partition("_")
     init = (
         functools.partial(init_depth_net, make_depth_net(name, version), image_shape=(64, 64))
-        if name == "DepthResNet"
+        if name in DEPTH_NETS
         else functools.partial(
             init_pose_net, make_pose_net(name, version), image_shape=(64, 64), num_context=2
         )
