@@ -3,14 +3,15 @@
     python benchmarks/completion_time.py --height=352 --width=1216
 
 Evaluation is one pass of either kind. Training is what its objective needs: gradients of the pass
-from the image alone, and of both passes with their feature matching. Weights are random, as is the
-depth: neither time nor memory depends on the values, nor on how many sites are occupied.
+from the image alone, and of both passes with their feature matching. The programs take turns, so
+that a busy machine slows them alike. All weights are the same number: neither time nor memory
+depends on values, nor on how many pixels have a depth.
 """
 
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,85 +24,91 @@ from packnet_jax.train.dashboard import memory_gib
 HEIGHT = flags.DEFINE_integer("height", 352, "Rows; a multiple of 32.")
 WIDTH = flags.DEFINE_integer("width", 1216, "Columns; a multiple of 32.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Images at once.")
-REPEATS = flags.DEFINE_integer("repeats", 5, "How often each program is timed, after once untimed.")
-SHARE = flags.DEFINE_float("share", 0.05, "Part of the pixels that has a depth.")
-TRAIN = flags.DEFINE_boolean("train", True, "Time gradients, too.")
+ROUNDS = flags.DEFINE_integer("rounds", 5, "How often each program is timed, after once untimed.")
 
 
-def measure(
-    name: str, program: Callable[..., Any], *inputs: jax.Array, baseline: float | None
-) -> float:
-    """Prints a row; returns the median of the seconds that the compiled program takes."""
-    compiled = jax.jit(program).lower(*inputs).compile()
+class Program(NamedTuple):
+    """A compiled program that has run once."""
+
+    name: str
+    run: Callable[[], Any]
+    planned_gib: float
+    """Memory beside weights and images, as XLA plans it: temporary arrays and the output."""
+    peak_gib: float
+    """Of the process, or of the device where it tells, after this program's first run."""
+
+
+def compile_and_run(name: str, function: Callable[..., Any], *inputs: Any) -> Program:
+    """Compiles and runs once."""
+    compiled = jax.jit(function).lower(*inputs).compile()
     memory = compiled.memory_analysis()
+    planned = (memory.temp_size_in_bytes + memory.output_size_in_bytes) / 2**30
     jax.block_until_ready(compiled(*inputs))
-    seconds = []
-    for _ in range(REPEATS.value):
-        before = time.perf_counter()
-        jax.block_until_ready(compiled(*inputs))
-        seconds.append((time.perf_counter() - before) / BATCH_SIZE.value)
-    median = float(np.median(seconds))
-    ratio = median / (baseline or median)
-    planned = (memory.temp_size_in_bytes + memory.output_size_in_bytes) / 2**30 / BATCH_SIZE.value
     peak = memory_gib()
-    print(
-        f"| {name} | {median:.2f} s | {min(seconds):.2f} s | {ratio:.2f} | {planned:.2f} GiB "
-        f"| {peak.get('device_memory_gib', peak['host_memory_gib']):.2f} GiB |",
-        flush=True,
+    return Program(
+        name,
+        lambda: jax.block_until_ready(compiled(*inputs)),
+        planned,
+        peak.get("device_memory_gib", peak["host_memory_gib"]),
     )
-    return median
 
 
-def main(_: Sequence[str]) -> None:
-    """Prints a row per program."""
-    network = make_depth_net("PackNetSAN01", "1A")
+def make_programs() -> tuple[Program, ...]:
+    """Evaluation without and with depth, then gradients without and with it."""
+    network: Any = make_depth_net("PackNetSAN01", "1A")
+    rng = np.random.default_rng(0)
     shape = (BATCH_SIZE.value, HEIGHT.value, WIDTH.value)
-    keys = jax.random.split(jax.random.key(0), 4)
-    rgb = jax.random.uniform(keys[0], (*shape, 3))
-    depth = jax.random.uniform(keys[1], (*shape, 1), minval=2, maxval=60)
-    depth = jnp.where(jax.random.bernoulli(keys[2], SHARE.value, depth.shape), depth, 0)
-    small = jnp.zeros((1, 32, 32, 3))
-    variables = jax.jit(lambda key: network.init(key, small, train=False))(keys[3])
+    rgb = jnp.asarray(rng.random((*shape, 3), np.float32))
+    depth = jnp.asarray(np.where(rng.random((*shape, 1)) < 0.05, 10, 0).astype(np.float32))
+    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), rgb, train=False))
+    variables = jax.tree.map(lambda s: jnp.full(s.shape, 0.01, s.dtype), shapes)
 
-    def from_rgb(variables, rgb):
-        return network.apply(variables, rgb, train=False)[0]  # pyright: ignore
+    def evaluate(variables, *inputs):
+        return network.apply(variables, *inputs, train=False)[0]
 
-    def from_rgbd(variables, rgb, depth):
-        return network.apply(variables, rgb, depth, train=False)[0]  # pyright: ignore
-
-    def gradients(variables, *inputs, **options):
+    def gradients(variables, *inputs, method="__call__"):
         def loss(params):
+            own = {**variables, "params": params}
             output, _ = network.apply(
-                {**variables, "params": params},
-                *inputs,
-                train=True,
-                mutable=["batch_stats"],
-                **options,
+                own, *inputs, train=True, method=method, mutable=["batch_stats"]
             )
             return sum(jnp.mean(leaf) for leaf in jax.tree.leaves(output))
 
         return jax.grad(loss)(variables["params"])
 
-    def gradients_with_depth(variables, rgb, depth):
-        return gradients(variables, rgb, depth, method="with_and_without_depth")
+    def gradients_of_both(variables, *inputs):
+        return gradients(variables, *inputs, method="with_and_without_depth")
 
-    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(variables)) / 2**30
+    return (
+        compile_and_run("evaluation, image alone", evaluate, variables, rgb),
+        compile_and_run("evaluation, image and depth", evaluate, variables, rgb, depth),
+        compile_and_run("gradients, image alone", gradients, variables, rgb),
+        compile_and_run("gradients, both passes", gradients_of_both, variables, rgb, depth),
+    )
+
+
+def main(_: Sequence[str]) -> None:
+    """Prints a row per program."""
+    programs = make_programs()
+    seconds = np.zeros((ROUNDS.value, len(programs), 2))
+    for times in seconds:
+        for program, found in zip(programs, times, strict=True):
+            before = time.perf_counter(), time.process_time()
+            program.run()
+            found[:] = time.perf_counter() - before[0], time.process_time() - before[1]
     print(
         f"PackNetSAN01 1A, {HEIGHT.value}x{WIDTH.value}, batch {BATCH_SIZE.value}, "
         f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, jax {jax.__version__}; "
-        f"weights {weights:.2f} GiB"
+        f"per image, medians of {ROUNDS.value}"
     )
-    print(
-        "| per image | median | fastest | ratio of medians | planned by XLA beside the weights "
-        "| peak of the process so far |"
-    )
+    print("| | time | processor time | ratio of times | planned memory | peak so far |")
     print("|---|---|---|---|---|---|")
-    alone = measure("evaluation, image alone", from_rgb, variables, rgb, baseline=None)
-    measure("evaluation, image and depth", from_rgbd, variables, rgb, depth, baseline=alone)
-    if TRAIN.value:
-        alone = measure("gradients, image alone", gradients, variables, rgb, baseline=None)
-        measure(
-            "gradients, both passes", gradients_with_depth, variables, rgb, depth, baseline=alone
+    for i, program in enumerate(programs):
+        wall, processor = np.median(seconds[:, i], axis=0) / BATCH_SIZE.value
+        ratio = np.median(seconds[:, i, 0] / seconds[:, i - i % 2, 0])
+        print(
+            f"| {program.name} | {wall:.2f} s | {processor:.2f} s | {ratio:.2f} "
+            f"| {program.planned_gib / BATCH_SIZE.value:.2f} GiB | {program.peak_gib:.2f} GiB |"
         )
 
 

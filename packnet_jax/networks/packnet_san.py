@@ -80,10 +80,10 @@ class PackNetSAN(PackNet):
     ) -> CompletionOutput:
         """Both passes, and how far their features are from each other.
 
-        With dropout each pass draws its own; without it they share what the image gives.
+        With dropout each pass of training draws its own; else they share what the image gives.
         """
         features = self.encoder(rgb, train=train)
-        again = self.encoder(rgb, train=train) if self.dropout else features
+        again = self.encoder(rgb, train=train) if train and self.dropout else features
         fused = self._fuse(again, input_depth, train)
         return CompletionOutput(
             self.decoder(features), self.decoder(fused), feature_matching_loss(features, fused)

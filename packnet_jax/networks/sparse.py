@@ -69,7 +69,7 @@ def sparse_norm_relu(x: SparseMap, *, train: bool, name: str) -> SparseMap:
 
 
 class SparseBranch(nn.Module):
-    """So many convolutions, all but the last twice as wide, normalised and rectified, too."""
+    """`num_convs` convolutions; all but the last are twice as wide, normalised and rectified."""
 
     features: int
     kernel_size: int
@@ -108,7 +108,8 @@ class SparseEncoder(nn.Module):
 
     Source: packnet-sfm networks/layers/minkowski_encoder.py: MinkowskiEncoder.
     Differs: the original ends the process where the whole batch has no site. Here every feature is
-    then zero, and nothing is learnt: no gradient, and running statistics that stay.
+    then zero, and nothing is learnt: no gradient, and running statistics that stay. A single site
+    it refuses in training; here its variance is 0.
     """
 
     widths: tuple[int, ...]

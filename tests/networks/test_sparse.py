@@ -212,3 +212,12 @@ def test_the_sites_are_no_part_of_the_program(encoder):
         _, _, gradients = encode(random_depth(2, 64, 96, 1, share=share, seed=seed))
         assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradients))
     assert encode._cache_size() == 1
+
+
+def test_a_single_site_is_finite(encoder):
+    encode, _ = encoder
+    depth = np.zeros((2, 64, 96, 1), np.float32)
+    depth[1, 40, 50] = 7
+    features, *_ = found = encode(depth)
+    assert [int(x.occupied.sum()) for x in features] == [1] * 5
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
