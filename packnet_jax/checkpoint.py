@@ -157,7 +157,9 @@ def write_weights(
     if has_checkpoint(folder):
         raise CheckpointError(f"{folder} holds a checkpoint already; choose another folder")
     options = ocp.CheckpointManagerOptions(
-        step_format_fixed_length=STEP_DIGITS, cleanup_tmp_directories=True
+        step_format_fixed_length=STEP_DIGITS,
+        cleanup_tmp_directories=True,
+        enable_async_checkpointing=False,  # which would copy everything first
     )
     items = {
         VARIABLES: ocp.args.StandardSave(variables),

@@ -9,7 +9,8 @@ from flax import linen as nn
 
 from packnet_jax import checkpoint
 from packnet_jax.config import Config, NetworkConfig
-from packnet_jax.convert.original import Imported, import_original, report
+from packnet_jax.convert.original import Imported, import_original
+from packnet_jax.convert.report import report
 from packnet_jax.errors import CheckpointError
 from packnet_jax.eval_config import SHAPE_AND_PROTOCOL
 from packnet_jax.networks import init_depth_net, make_depth_net

@@ -11,6 +11,7 @@ from packnet_jax import checkpoint
 from packnet_jax import config as config_lib
 from packnet_jax.convert.original import import_original
 from packnet_jax.errors import CheckpointError
+from packnet_jax.eval_config import SHAPE_AND_PROTOCOL
 from packnet_jax.sfm import infer_inv_depth
 from packnet_jax.trained import load_depth_network
 
@@ -39,7 +40,7 @@ def converted(original):
 def test_a_file_of_the_original_predicts_what_the_original_did(parity, original):
     trained = load_depth_network(original)
     assert trained.config.model.depth_net.name == "DepthResNet"
-    assert (trained.step, trained.folder) == (0, original)
+    assert (trained.step, trained.folder, trained.unsaid) == (0, original, ())
     rgb = channels_last(load_golden("nets/inputs.npz")["rgb"])
     expected = channels_last(load_golden("nets/DepthResNet_18.npz")["eval.inv_depth"])
     predict = jax.jit(lambda variables: infer_inv_depth(trained.network, variables, rgb))
@@ -53,6 +54,14 @@ def test_a_converted_checkpoint_has_the_same_weights(original, converted):
     assert jax.tree.structure(stored.variables) == jax.tree.structure(direct.variables)
     jax.tree.map(np.testing.assert_array_equal, stored.variables, direct.variables)
     assert list(stored.variables["params"]) == ["depth_net"]
+
+
+def test_a_file_without_a_configuration_is_told_apart(tmp_path):
+    state_dict = original_files.state_dict_of("DepthResNet_18", "")
+    path = original_files.write(tmp_path / "old.pth.tar", {"state_dict": state_dict}, "legacy")
+    trained = load_depth_network(path)
+    assert trained.config.model.depth_net.name == "DepthResNet"
+    assert trained.unsaid == SHAPE_AND_PROTOCOL
 
 
 def test_a_checkpoint_without_a_depth_network_is_named(original, tmp_path):

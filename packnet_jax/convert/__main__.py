@@ -4,7 +4,6 @@ python -m packnet_jax.convert --input=X.ckpt --output=DIR [--only=depth_net|pose
 python -m packnet_jax.convert --input=DIR --output=X.ckpt
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,8 @@ from absl import app, flags, logging
 from packnet_jax import checkpoint
 from packnet_jax.config import NETWORK_KINDS, NetworkKind, to_json_dict
 from packnet_jax.convert.export import export_checkpoint
-from packnet_jax.convert.original import import_original, report
+from packnet_jax.convert.original import import_original
+from packnet_jax.convert.report import report
 from packnet_jax.errors import CheckpointError, ConfigError, PacknetError
 
 INPUT = flags.DEFINE_string(
@@ -61,11 +61,7 @@ def import_checkpoint(source: Path, folder: Path, *, only: NetworkKind | None = 
         folder,
         variables=imported.variables,
         config=to_json_dict(imported.config),
-        origin={
-            "file": source.name,
-            "epoch": imported.epoch,
-            "config": json.loads(json.dumps(imported.settings, default=repr)),
-        },
+        origin={"file": source.name, "epoch": imported.epoch, "config": imported.settings},
     )
     return f"{found}\nWritten to {written}"
 

@@ -1,12 +1,15 @@
 """A checkpoint of ours as a file that the original loads."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from packnet_jax import checkpoint
-from packnet_jax.config import NETWORK_KINDS, NetworkKind
+from packnet_jax.checkpoint import StoredRun
+from packnet_jax.config import NETWORK_KINDS, NetworkConfig, NetworkKind
 from packnet_jax.convert.inverse import to_state_dict
 from packnet_jax.convert.original import template_of, title_of
 from packnet_jax.convert.rules import RULES
@@ -40,25 +43,14 @@ def export_checkpoint(source: Path, path: Path, *, only: NetworkKind | None = No
         reason = "is there already" if path.exists() else f"does not end in {SUFFIX}"
         raise CheckpointError(f"--output: {path} {reason}; choose another name")
     stored = checkpoint.read_config(source)
-    model = stored.config.model
-    named = {kind: getattr(model, kind) for kind in NETWORK_KINDS if getattr(model, kind).name}
-    if only is not None and only not in named:
-        raise CheckpointError(f"{stored.folder} holds no {only}")
     origin = checkpoint.read_origin(stored.folder)
     settings = to_yacs(stored.config, origin.get("config", {}))
-    data = stored.config.data
-    state_dict: dict[str, Any] = {}
-    lines = [f"{stored.folder}"]
-    for kind, network in named.items() if only is None else [(only, named[only])]:
-        num_context = data.back_context + data.forward_context
-        template = template_of(kind, network.name, network.version, num_context=num_context)
-        tensors = to_state_dict(
-            _read(stored.folder, kind, template),
-            RULES[network.name],
-            with_optional=settings["model"][kind]["dropout"] > 0,
-        )
-        state_dict |= {f"model.{kind}.{name}": tensor for name, tensor in tensors.items()}
-        lines.append(f"{kind} = {title_of(network.name, network.version)}: {len(tensors)} tensors")
+    exported = {kind: _state_dict(stored, kind, settings) for kind in _kinds(stored, only)}
+    state_dict = {
+        f"model.{kind}.{name}": tensor
+        for kind, tensors in exported.items()
+        for name, tensor in tensors.items()
+    }
     content = {
         "config": cfg_node(settings),
         "epoch": origin.get("epoch") or 0,
@@ -68,7 +60,35 @@ def export_checkpoint(source: Path, path: Path, *, only: NetworkKind | None = No
         write_torch_file(path, content)
     except OSError as error:
         raise CheckpointError(f"--output: {path} can not be written ({error})") from error
-    return "\n".join([*lines, f"Written to {path}"])
+    titles = [
+        f"{kind} = {title_of(getattr(stored.config.model, kind))}: {len(tensors)} tensors"
+        for kind, tensors in exported.items()
+    ]
+    return "\n".join([f"{stored.folder}", *titles, f"Written to {path}"])
+
+
+def _kinds(stored: StoredRun, only: NetworkKind | None) -> list[NetworkKind]:
+    """The networks to export."""
+    held: list[NetworkKind] = [
+        kind for kind in NETWORK_KINDS if getattr(stored.config.model, kind).name
+    ]
+    if only is not None and only not in held:
+        raise CheckpointError(f"{stored.folder} holds no {only}")
+    return [kind for kind in held if only in (None, kind)]
+
+
+def _state_dict(
+    stored: StoredRun, kind: NetworkKind, settings: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """One network under the names of the original, without prefix."""
+    network: NetworkConfig = getattr(stored.config.model, kind)
+    data = stored.config.data
+    template = template_of(kind, network, num_context=data.back_context + data.forward_context)
+    return to_state_dict(
+        _read(stored.folder, kind, template),
+        RULES[network.name],
+        with_optional=bool(settings["model"][kind]["dropout"]),
+    )
 
 
 def _read(folder: Path, kind: NetworkKind, template: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """Whole checkpoints of the original, turned into the variables and the configuration of ours."""
 
 import dataclasses
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from packnet_jax.config import NETWORK_KINDS, Config, ModelConfig, NetworkConfig, NetworkKind
 from packnet_jax.convert.rules import RULES, reads_all
-from packnet_jax.convert.state_dict import Fit, Placed, fit_state_dict
+from packnet_jax.convert.state_dict import Fit, fit_state_dict
 from packnet_jax.convert.torch_file import read_torch_file
 from packnet_jax.convert.yacs_config import Translation, translate
 from packnet_jax.errors import CheckpointError, ConfigError
@@ -26,7 +25,6 @@ from packnet_jax.networks import (
 )
 
 NETWORKS = {"depth_net": DEPTH_NETS, "pose_net": POSE_NETS}
-COUNTERS = ".num_batches_tracked"
 
 STATE = ("optimizer", "scheduler")
 """Entries of a checkpoint that only the original can go on from."""
@@ -54,13 +52,8 @@ class Original(NamedTuple):
 class ImportedNetwork(NamedTuple):
     """A network with weights of the original."""
 
-    name: str
-    version: str
+    network: NetworkConfig
     fit: Fit
-
-    @property
-    def title(self) -> str:
-        return title_of(self.name, self.version)
 
 
 class Imported(NamedTuple):
@@ -104,35 +97,12 @@ def import_original(path: Path, *, only: NetworkKind | None = None) -> Imported:
     original = read_original(path)
     try:
         translation = translate(original.config)
-        model = translation.config.model
-        kinds = _kinds(original, model, only)
-        networks: dict[NetworkKind, ImportedNetwork] = {}
-        problems = []
-        for kind in kinds:
-            try:
-                networks[kind] = import_network(
-                    kind,
-                    original.networks[kind],
-                    getattr(model, kind),
-                    num_context=_num_context(translation.config),
-                )
-            except CheckpointError as error:
-                problems.append(f"{kind}: {error}")
-        if problems:
-            raise CheckpointError("\n".join(problems))
+        networks = _import_networks(original, translation.config, only)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    chosen = {
-        kind: dataclasses.replace(
-            getattr(model, kind), name=networks[kind].name, version=networks[kind].version
-        )
-        if kind in networks
-        else NetworkConfig()
-        for kind in NETWORK_KINDS
-    }
     return Imported(
         networks,
-        dataclasses.replace(translation.config, model=dataclasses.replace(model, **chosen)),
+        _with_networks(translation.config, networks),
         translation,
         original.config,
         original.epoch,
@@ -150,7 +120,11 @@ def read_original(path: Path) -> Original:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: it holds a {type(content).__name__}, and no checkpoint")
     state_dict = content.get("state_dict", content)  # or a state dict alone
-    config, epoch = content.get("config"), content.get("epoch")
+    config, epoch = content.get("config", {}), content.get("epoch")
+    if not isinstance(config, dict):
+        raise CheckpointError(
+            f"{path}: its configuration is a {type(config).__name__}, and no tree"
+        )
     networks: dict[NetworkKind, dict[str, np.ndarray]] = {}
     strange = []
     for name, tensor in state_dict.items() if isinstance(state_dict, dict) else ():
@@ -171,7 +145,7 @@ def read_original(path: Path) -> Original:
     left = [key for key in content if key not in ("state_dict", "config", "epoch")]
     return Original(
         networks,
-        config if isinstance(config, dict) else {},
+        config,
         epoch if type(epoch) is int else None,
         tuple(left) if state_dict is not content else (),
     )
@@ -198,100 +172,68 @@ def import_network(
     if not network.name:
         return _recognised(kind, state_dict, num_context)
     try:
-        template = template_of(kind, network.name, network.version, num_context=num_context)
+        template = template_of(kind, network, num_context=num_context)
     except ConfigError as error:
-        raise CheckpointError(
-            f"its configuration names a network of another kind: {error}"
-        ) from error
-    title = title_of(network.name, network.version)
+        raise CheckpointError(f"its configuration names none that is known: {error}") from error
     try:
-        fit = fit_state_dict(state_dict, RULES[network.name], template)
+        return ImportedNetwork(network, fit_state_dict(state_dict, RULES[network.name], template))
     except CheckpointError as error:
-        others = [title_of(*found) for found, _ in _fitting(kind, state_dict, num_context)]
-        hint = f" (they are those of {others[0]})" if others else ""
-        raise CheckpointError(f"not the weights of {title}{hint}: {error}") from error
-    return ImportedNetwork(network.name, network.version, fit)
+        other = next(_fitting(kind, state_dict, num_context), None)
+        hint = f" (they are those of {title_of(other.network)})" if other else ""
+        raise CheckpointError(f"not the weights of {title_of(network)}{hint}: {error}") from error
 
 
 def template_of(
-    kind: NetworkKind, name: str, version: str, *, num_context: int = 2
+    kind: NetworkKind, network: NetworkConfig, *, num_context: int = 2
 ) -> dict[str, Any]:
     """The shapes of a network's variables.
 
     Raises:
         ConfigError: there is no such network.
     """
-    network = (make_depth_net if kind == "depth_net" else make_pose_net)(name, version)
+    make = make_depth_net if kind == "depth_net" else make_pose_net
+    module = make(network.name, network.version)
 
     def init(key: jax.Array) -> dict[str, Any]:
         if kind == "depth_net":
-            return init_depth_net(network, key, _SHAPE)
-        return init_pose_net(network, key, _SHAPE, num_context)
+            return init_depth_net(module, key, _SHAPE)
+        return init_pose_net(module, key, _SHAPE, num_context)
 
     return jax.eval_shape(init, jax.random.key(0))
 
 
-def title_of(name: str, version: str) -> str:
-    """A network for people."""
-    return f"{name} {version}".strip()
+def title_of(network: NetworkConfig) -> str:
+    """A network's name for people."""
+    return f"{network.name} {network.version}".strip()
 
 
-def report(imported: Imported, path: Path) -> str:
-    """What was imported, as a table, and what was not, by name."""
-    lines = [f"{path}" + ("" if imported.epoch is None else f", after epoch {imported.epoch}")]
-    for kind, network in imported.networks.items():
-        placed = network.fit.placed
-        lines.append(_row(f"{kind} = {network.title}", "", len(placed), _size(placed)))
-        modules: dict[tuple[str, str], list[Placed]] = {}
-        for tensor in placed:
-            modules.setdefault(_modules_of(tensor), []).append(tensor)
-        for (source, target), tensors in modules.items():
-            lines.append(_row(f"  {source}", target, len(tensors), _size(tensors)))
-    unused = [
-        f"{kind}.{name}"
-        for kind, network in imported.networks.items()
-        for name in network.fit.unused
-    ]
-    counters = [name for name in unused if name.endswith(COUNTERS)]
-    left = [name for name in unused if name not in counters] + list(imported.left)
-    if counters:
-        left.insert(0, f"{len(counters)} x *{COUNTERS}")
-    if left:
-        lines.append(f"Not needed: {', '.join(left)}")
-    return "\n".join(lines + _settings(imported))
+def _import_networks(
+    original: Original, config: Config, only: NetworkKind | None
+) -> dict[NetworkKind, ImportedNetwork]:
+    """Each wanted network, or one error about them all."""
+    networks: dict[NetworkKind, ImportedNetwork] = {}
+    problems = []
+    num_context = config.data.back_context + config.data.forward_context
+    for kind in _kinds(original, config.model, only):
+        named: NetworkConfig = getattr(config.model, kind)
+        try:
+            networks[kind] = import_network(
+                kind, original.networks[kind], named, num_context=num_context
+            )
+        except CheckpointError as error:
+            problems.append(f"{kind}: {error}")
+    if problems:
+        raise CheckpointError("\n".join(problems))
+    return networks
 
 
-def _settings(imported: Imported) -> list[str]:
-    """What became of the configuration."""
-    if not imported.settings:
-        height, width = imported.config.data.image_shape
-        return [
-            f"It carries no configuration: pictures of {height}x{width} and the original's "
-            "defaults are assumed"
-        ]
-    groups = {
-        "Settings that the original does not know": imported.translation.unknown,
-        "Settings without a place here": imported.translation.without_place,
+def _with_networks(config: Config, networks: Mapping[NetworkKind, ImportedNetwork]) -> Config:
+    """The configuration with the networks that were imported, and no others."""
+    chosen = {
+        kind: networks[kind].network if kind in networks else NetworkConfig()
+        for kind in NETWORK_KINDS
     }
-    return [
-        f"{title}: {', '.join(f'{key}={value!r}' for key, value in settings.items())}"
-        for title, settings in groups.items()
-        if settings
-    ]
-
-
-def _row(source: str, target: str, num_tensors: int, num_values: int) -> str:
-    return f"{source:<32} {target:<24} {num_tensors:>5} tensors {num_values:>13,}"
-
-
-def _size(tensors: Sequence[Placed]) -> int:
-    return sum(math.prod(tensor.shape) for tensor in tensors)
-
-
-def _modules_of(tensor: Placed) -> tuple[str, str]:
-    """The outermost modules that hold a tensor and its variable."""
-    _, *ours = tensor.target.split("/")
-    return tensor.source.split(".")[0], ours[0]
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **chosen))
 
 
 def _kinds(
@@ -312,29 +254,29 @@ def _kinds(
 def _recognised(
     kind: NetworkKind, state_dict: Mapping[str, np.ndarray], num_context: int
 ) -> ImportedNetwork:
-    for (name, version), fit in _fitting(kind, state_dict, num_context):
-        return ImportedNetwork(name, version, fit)
-    raise CheckpointError(
-        f"the file does not say what network it is, and its {len(state_dict)} tensors are those of "
-        f"none that is known here ({', '.join(NETWORKS[kind])}); the first are "
-        f"{', '.join(list(state_dict)[:5])}"
-    )
+    found = next(_fitting(kind, state_dict, num_context), None)
+    if found is None:
+        raise CheckpointError(
+            f"the file does not say what network it is, and its {len(state_dict)} tensors are "
+            f"those of none that is known here ({', '.join(NETWORKS[kind])}); the first are "
+            f"{', '.join(list(state_dict)[:5])}"
+        )
+    return found
 
 
 def _fitting(
     kind: NetworkKind, state_dict: Mapping[str, np.ndarray], num_context: int
-) -> Iterator[tuple[tuple[str, str], Fit]]:
+) -> Iterator[ImportedNetwork]:
     """The networks that these are the weights of: one, or none."""
     for name, versions in NETWORKS[kind].items():
+        if not reads_all(RULES[name], state_dict):
+            continue
         for version in versions:
-            if version.endswith("pt") or not reads_all(RULES[name], state_dict):
+            if version.endswith("pt"):  # the same network as without
                 continue
+            network = NetworkConfig(name, version)
+            template = template_of(kind, network, num_context=num_context)
             try:
-                template = template_of(kind, name, version, num_context=num_context)
-                yield (name, version), fit_state_dict(state_dict, RULES[name], template)
+                yield ImportedNetwork(network, fit_state_dict(state_dict, RULES[name], template))
             except CheckpointError:
                 continue
-
-
-def _num_context(config: Config) -> int:
-    return config.data.back_context + config.data.forward_context

@@ -7,7 +7,8 @@ Two containers exist, both of them a pickle that refers to storages, which are r
   keys), and then for each key the number of elements in eight bytes, and the elements.
 
 No more is read than the pickle and the storages that tensors use, so memory stays within the size
-of the file, whatever the file says.
+of the file, whatever the file says. The zip archive has a check sum for each entry; the older
+container has none, so that only damage to its structure can be seen.
 """
 
 import mmap

@@ -13,6 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from packnet_jax import config as config_lib
 from packnet_jax.config import NETWORK_KINDS, Config, SourceConfig
+from packnet_jax.convert.yacs_defaults import DEFAULTS
 from packnet_jax.errors import CheckpointError, ConfigError
 
 SAME: Mapping[str, str] = {
@@ -66,122 +67,23 @@ DECIDED_BY_TRAINING = ("seed", "train.", "optim.", "loss.", "data.jittering", "d
 DATASETS: Mapping[str, str] = {"KITTI": "kitti_raw"}
 """Our data sets by the original's names."""
 
-DEFAULTS: Mapping[str, Any] = {
-    "name": "",
-    "debug": False,
-    "arch": {"seed": 42, "min_epochs": 1, "max_epochs": 50, "validate_first": False},
-    "checkpoint": {
-        "filepath": "",
-        "save_top_k": 5,
-        "monitor": "loss",
-        "monitor_index": 0,
-        "mode": "auto",
-        "s3_path": "",
-        "s3_frequency": 1,
-        "s3_url": "",
-    },
-    "save": {
-        "folder": "",
-        "depth": {"rgb": True, "viz": True, "npz": True, "png": True},
-        "pretrained": "",
-    },
-    "wandb": {
-        "dry_run": True,
-        "name": "",
-        "project": "",
-        "entity": "",
-        "tags": [],
-        "dir": "",
-        "url": "",
-    },
-    "model": {
-        "name": "",
-        "checkpoint_path": "",
-        "optimizer": {
-            "name": "Adam",
-            "depth": {"lr": 2e-4, "weight_decay": 0.0},
-            "pose": {"lr": 2e-4, "weight_decay": 0.0},
-        },
-        "scheduler": {"name": "StepLR", "step_size": 10, "gamma": 0.5, "T_max": 20},
-        "params": {"crop": "", "min_depth": 0.0, "max_depth": 80.0, "scale_output": "resize"},
-        "loss": {
-            "num_scales": 4,
-            "progressive_scaling": 0.0,
-            "flip_lr_prob": 0.5,
-            "rotation_mode": "euler",
-            "upsample_depth_maps": True,
-            "ssim_loss_weight": 0.85,
-            "occ_reg_weight": 0.1,
-            "smooth_loss_weight": 0.001,
-            "C1": 1e-4,
-            "C2": 9e-4,
-            "photometric_reduce_op": "min",
-            "disp_norm": True,
-            "clip_loss": 0.0,
-            "padding_mode": "zeros",
-            "automask_loss": True,
-            "velocity_loss_weight": 0.1,
-            "supervised_method": "sparse-l1",
-            "supervised_num_scales": 4,
-            "supervised_loss_weight": 0.9,
-        },
-        "depth_net": {"name": "", "checkpoint_path": "", "version": "", "dropout": 0.0},
-        "pose_net": {"name": "", "checkpoint_path": "", "version": "", "dropout": 0.0},
-    },
-    "datasets": {
-        "augmentation": {
-            "image_shape": (),
-            "jittering": (0.2, 0.2, 0.2, 0.05),
-            "crop_train_borders": (),
-            "crop_eval_borders": (),
-        },
-        "train": {
-            "batch_size": 8,
-            "num_workers": 16,
-            "back_context": 1,
-            "forward_context": 1,
-            "dataset": [],
-            "path": [],
-            "split": [],
-            "depth_type": [""],
-            "input_depth_type": [""],
-            "cameras": [[]],
-            "repeat": [1],
-            "num_logs": 5,
-        },
-        **{
-            part: {
-                "batch_size": 1,
-                "num_workers": 8,
-                "back_context": 0,
-                "forward_context": 0,
-                "dataset": [],
-                "path": [],
-                "split": [],
-                "depth_type": [""],
-                "input_depth_type": [""],
-                "cameras": [[]],
-                "num_logs": 5,
-            }
-            for part in ("validation", "test")
-        },
-    },
-    "config": "",
-    "default": "",
-    "prepared": False,
+_SOURCE_FIELDS = {
+    "name": "dataset",
+    "root": "path",
+    "split": "split",
+    "depth_type": "depth_type",
+    "input_depth_type": "input_depth_type",
+    "repeat": "repeat",
 }
-"""What the original takes where a checkpoint says nothing, of all the settings it has.
-
-Source: packnet-sfm configs/default_config.py.
-"""
-
+"""The original's lists, with an entry for each data set, by our fields of one."""
+_SETS = {f"data.{name}" for name in (*_SOURCE_FIELDS, "eval_split", "more_train", "more_eval")}
 _KNOWN = flatten_dict(DEFAULTS, sep=".")
 _SPLIT_FILE = re.compile(r"data_splits/(\w+)_files\.txt")
 _SPLIT_PATH = "data_splits/{}_files.txt"
 _NETWORK_FIELDS = [
     f"model.{network}.{field}" for network in NETWORK_KINDS for field in ("name", "version")
 ]
-"""The same on both sides, but for "pt"."""
+"""The same on both sides, but for "pt": where a network started from matters no more."""
 
 
 class Translation(NamedTuple):
@@ -230,22 +132,25 @@ def to_yacs(config: Config, settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         config: ours.
-        settings: the tree of the checkpoint that the weights came from, for what has no place in
-            `config`; {} for none.
+        settings: the tree of the checkpoint that the weights were imported from, {} for none. What
+            has not changed since stays as it is there.
     """
-    ours = flatten_dict(config_lib.to_json_dict(config), sep=".")
+    ours = _flat(config_lib.to_json_dict(config))
+    imported = _flat(config_lib.to_json_dict(translate(settings).config)) if settings else {}
+    changed = {
+        name for name, value in ours.items() if name not in imported or value != imported[name]
+    }
     stored = _flat(settings)
     theirs = {key: stored.get(key, default) for key, default in _KNOWN.items()}
     theirs["model.name"] = theirs["model.name"] or BUILT_IN["model.name"]
-    theirs |= {key: ours[name] for key, name in SAME.items()}
-    for key in _NETWORK_FIELDS:
-        theirs[key] = ours[key]
-    theirs["datasets.augmentation.image_shape"] = config.data.image_shape
-    if config.data.name in DATASETS.values():
+    theirs |= {key: ours[key].removesuffix("pt") for key in _NETWORK_FIELDS}
+    theirs |= {key: ours[name] for key, name in SAME.items() if name in changed}
+    if "data.image_shape" in changed:
+        theirs["datasets.augmentation.image_shape"] = config.data.image_shape
+    if changed & _SETS and config.data.name in DATASETS.values():
         theirs |= _lists("train", config.data.train_sources, theirs)
-        theirs |= _lists("test", config.data.eval_sources, theirs)
-        if not theirs["datasets.validation.path"]:
-            theirs |= _lists("validation", config.data.eval_sources, theirs)
+        for part in ("validation", "test"):
+            theirs |= _lists(part, config.data.eval_sources, theirs)
     theirs["prepared"] = True  # as are those that the original saves: lists have their lengths
     return unflatten_dict({key: _as(_KNOWN[key], theirs[key]) for key in theirs}, sep=".")
 
@@ -261,11 +166,10 @@ def _same(theirs: Mapping[str, Any]) -> _Part:
 
 
 def _networks(theirs: Mapping[str, Any]) -> _Part:
-    """Names and versions; "pt", weights from ImageNet, is about a start that lies behind."""
     ours = {key: theirs[key] for key in _NETWORK_FIELDS}
-    for network in NETWORK_KINDS:
-        version = str(theirs[f"model.{network}.version"])
-        ours[f"model.{network}.version"] = version.removesuffix("pt")
+    for key, value in ours.items():
+        if isinstance(value, str):  # else an error to come
+            ours[key] = value.removesuffix("pt")
     return _Part(ours, set(_NETWORK_FIELDS))
 
 
@@ -317,16 +221,6 @@ def _sets(theirs: Mapping[str, Any]) -> _Part:
     return _Part(ours, used)
 
 
-_SOURCE_FIELDS = {
-    "name": "dataset",
-    "root": "path",
-    "split": "split",
-    "depth_type": "depth_type",
-    "input_depth_type": "input_depth_type",
-    "repeat": "repeat",
-}
-
-
 class _Sources(NamedTuple):
     sources: list[dict[str, Any]]
     """Fields of `SourceConfig`."""
@@ -346,7 +240,7 @@ def _sources(theirs: Mapping[str, Any], part: str) -> _Sources:
     all_known = True
     for row in rows:
         source = dict(zip(columns, row, strict=True))
-        source["name"] = DATASETS.get(source["name"], "")
+        source["name"] = DATASETS.get(str(source["name"]), "")
         if match := _SPLIT_FILE.fullmatch(str(source["split"])):
             source["split"] = match[1]
         fits = source["name"] and _holds({"data.more_train": [source]})
@@ -410,6 +304,16 @@ def _is_default(key: str, value: Any) -> bool:
 
 def _flat(tree: Any) -> dict[str, Any]:
     try:
-        return flatten_dict(tree, sep=".")
+        flat = flatten_dict(tree, sep=".")
     except (AssertionError, TypeError) as error:
         raise CheckpointError(f"its configuration is no tree of named settings: {error}") from error
+    strange = [key for key, value in flat.items() if not _is_plain(value)]
+    if strange:
+        raise CheckpointError(f"its configuration holds more than settings: {', '.join(strange)}")
+    return flat
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str | dict)

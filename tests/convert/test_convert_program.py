@@ -1,5 +1,7 @@
 """`python -m packnet_jax.convert` as a user runs it: checkpoints of the original in and out."""
 
+import time
+
 import cli
 import jax
 import numpy as np
@@ -80,6 +82,18 @@ def test_a_file_is_evaluated_without_being_converted_first(place):
     cli.run("infer", "--checkpoint=for_infer", "--output=stored.npz", *arguments, cwd=place)
     direct, stored = (np.load(place / f"{name}.npz")["depth"] for name in ("direct", "stored"))
     np.testing.assert_array_equal(direct, stored)
+
+
+def test_a_kill_leaves_nothing_half(place):
+    process = cli.start("convert", "--input=some.ckpt", "--output=killed", cwd=place)
+    while process.poll() is None and not list(place.glob("killed/checkpoints/*")):
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    if not checkpoint.has_checkpoint(place / "killed"):
+        cli.run("convert", "--input=some.ckpt", "--output=killed", cwd=place)
+    direct, stored = load_depth_network(place / "some.ckpt"), load_depth_network(place / "killed")
+    jax.tree.map(np.testing.assert_array_equal, stored.variables, direct.variables)
 
 
 # --- refusals

@@ -10,7 +10,10 @@ from golden.networks import NAMES
 from golden.seeded import GOLDEN_DIR, seeded_state_dict
 from torch_files import CONTAINERS
 
-from packnet_jax.convert.original import import_original, read_original, report, template_of
+from packnet_jax.config import NetworkConfig
+from packnet_jax.convert.inverse import to_state_dict
+from packnet_jax.convert.original import import_original, read_original, template_of
+from packnet_jax.convert.report import report
 from packnet_jax.convert.rules import RULES
 from packnet_jax.convert.state_dict import from_state_dict
 from packnet_jax.errors import CheckpointError
@@ -46,7 +49,7 @@ def written(tmp_path):
 @pytest.mark.parametrize(
     "network", [pytest.param(n, marks=[pytest.mark.slow] if n in LARGE else []) for n in NAMES]
 )
-def test_every_network_from_both_containers(tmp_path, network, container):
+def test_every_network_from_both_containers_and_back(tmp_path, network, container):
     """The variables are those that the golden tests of the networks run with."""
     kind = kind_of(network)
     both = (network, "") if kind == "depth_net" else ("", network)
@@ -58,12 +61,16 @@ def test_every_network_from_both_containers(tmp_path, network, container):
     name, _, version = network.partition("_")
     model = imported.config.model
     assert (getattr(model, kind).name, getattr(model, kind).version) == (name, version)
-    expected = from_state_dict(
-        seeded_state_dict(network), RULES[name], template_of(kind, name, version)
-    )
-    found = imported.variables
-    assert_equal(found["params"][kind], expected["params"])
-    assert_equal(found["batch_stats"][kind], expected.get("batch_stats", {}))
+    source = seeded_state_dict(network)
+    template = template_of(kind, NetworkConfig(name, version))
+    expected = from_state_dict(source, RULES[name], template)
+    found = {collection: networks[kind] for collection, networks in imported.variables.items()}
+    assert_equal(found["params"], expected["params"])
+    assert_equal(found["batch_stats"], expected.get("batch_stats", {}))
+    back = to_state_dict(found, RULES[name])
+    assert set(back) == set(source)
+    for tensor in set(source) - set(imported.networks[kind].fit.unused):
+        np.testing.assert_array_equal(back[tensor], source[tensor])
 
 
 def test_both_networks_and_the_configuration(seeded, written):
@@ -84,8 +91,7 @@ def test_a_state_dict_alone_is_known_by_its_weights(written, network):
     for content in (state_dict, {"state_dict": state_dict}):
         imported = import_original(written(content))
         name, _, version = network.partition("_")
-        assert imported.networks[kind].name == name
-        assert imported.networks[kind].version == version
+        assert imported.networks[kind].network == NetworkConfig(name, version)
         assert imported.settings == {}
 
 
@@ -174,6 +180,7 @@ def test_weights_of_another_network_are_named(seeded, written):
             "model.pose_net.conv1.0.bias",
         ),
         ({"state_dict": {"model.extra": np.zeros(3)}}, "(model.extra)"),
+        ({"config": ["model"]}, "its configuration is a list"),
         ({"config": {"model": {"depth_net": {"name": "MyNet"}}}}, "unknown depth network 'MyNet'"),
         ({"config": {"model": {"depth_net": {"name": ["x"]}}}}, "model.depth_net.name"),
     ],

@@ -1,14 +1,17 @@
 """Settings of the original become ours, or are named; and ours become the original's."""
 
 import copy
+import dataclasses
 import json
 
+import numpy as np
 import original_files
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from packnet_jax import config as config_lib
-from packnet_jax.convert.yacs_config import BUILT_IN, DEFAULTS, SAME, to_yacs, translate
+from packnet_jax.convert.yacs_config import BUILT_IN, SAME, to_yacs, translate
+from packnet_jax.convert.yacs_defaults import DEFAULTS
 from packnet_jax.errors import CheckpointError
 
 TREE = original_files.CONFIG
@@ -84,8 +87,33 @@ def test_a_setting_with_two_names_is_carried_over_both_ways(key):
 
 
 def test_there_and_back_is_the_same_tree():
-    expected = plain(TREE) | {"prepared": True}
-    assert plain(to_yacs(translate(TREE).config, TREE)) == expected
+    translated = translate(TREE)
+    expected = flatten_dict(plain(TREE) | {"prepared": True}, sep=".")
+    assert flatten_dict(plain(to_yacs(translated.config, TREE)), sep=".") == expected
+    without_origin = flatten_dict(plain(to_yacs(translated.config, {})), sep=".")
+    for key in set(expected) - set(translated.without_place):
+        if not key.startswith("datasets.validation."):  # what is evaluated here, too
+            assert without_origin[key] == expected[key]
+
+
+def test_what_has_no_place_here_comes_back_unless_it_was_changed():
+    tree = changed(
+        model__scheduler__name="ReduceLROnPlateau",
+        model__loss__supervised_method="dense-l1",
+        datasets__augmentation__image_shape=(),
+    )
+    config = translate(tree).config
+    expected = plain(tree) | {"prepared": True}
+    assert plain(to_yacs(config, plain(tree))) == expected
+    optim = dataclasses.replace(config.optim, scheduler="ExponentialLR", gamma=0.9)
+    data = dataclasses.replace(config.data, image_shape=(64, 96), split="eigen_other")
+    config = dataclasses.replace(config, optim=optim, data=data)
+    back = to_yacs(config, plain(tree))
+    assert back["model"]["scheduler"]["name"] == "ExponentialLR"
+    assert back["model"]["scheduler"]["gamma"] == 0.9
+    assert back["model"]["loss"]["supervised_method"] == "dense-l1"
+    assert back["datasets"]["augmentation"]["image_shape"] == (64, 96)
+    assert back["datasets"]["train"]["split"] == ["data_splits/eigen_other_files.txt"]
 
 
 def test_what_a_checkpoint_does_not_say_is_the_originals_default():
@@ -150,10 +178,22 @@ def test_what_is_no_tree_of_names_is_refused(tree):
         translate(tree)
 
 
+@pytest.mark.parametrize("value", [np.zeros(3), [np.zeros(3)], b"bytes", {1, 2}])
+def test_what_is_no_setting_is_refused(value):
+    with pytest.raises(CheckpointError, match=r"more than settings: arch\.seed"):
+        translate(changed(arch__seed=value))
+
+
 @pytest.mark.parametrize("version", ["18pt", "18"])
 def test_weights_from_imagenet_are_in_the_checkpoint(version):
     network = translate(changed(model__depth_net__version=version)).config.model.depth_net
     assert (network.version, network.imagenet_weights) == ("18", "")
+    trained_here = config_lib.default()
+    trained_here.data.root = "somewhere"
+    trained_here.model.depth_net.version = version
+    trained_here.model.depth_net.imagenet_weights = "resnet18.pth" if version == "18pt" else ""
+    tree = to_yacs(config_lib.resolve(trained_here), {})
+    assert tree["model"]["depth_net"]["version"] == "18"
 
 
 # --- pictures and sets

@@ -10,7 +10,7 @@ from packnet_jax import checkpoint, runs, sharding
 from packnet_jax import config as config_lib
 from packnet_jax.checkpoint import Checkpointer
 from packnet_jax.convert.original import import_original
-from packnet_jax.errors import CheckpointError, ConfigError
+from packnet_jax.errors import CheckpointError
 from packnet_jax.sfm import Networks
 from packnet_jax.train import loop
 from packnet_jax.train.optim import make_optimizer
@@ -62,10 +62,6 @@ def start(config, workdir):
     return state
 
 
-def of(variables, kind):
-    return {collection: networks[kind] for collection, networks in variables.items()}
-
-
 def assert_equal(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
     jax.tree.map(np.testing.assert_array_equal, a, b)
@@ -84,23 +80,6 @@ def test_a_fresh_run_starts_from_both_networks_and_a_resumed_run_reads_no_file(
         assert len(leaf.sharding.device_set) == 2
     path.unlink()
     assert_equal(state.variables, start(config, tmp_path / "run").variables)
-
-
-@pytest.mark.parametrize("kind", ["original", "converted"])
-def test_one_network_starts_and_the_other_is_random(request, expected, tmp_path, kind):
-    fresh = start(config_with(), tmp_path / "fresh").variables
-    config = config_with(depth_net=request.getfixturevalue(kind))
-    state = start(config, tmp_path / "run")
-    assert_equal(of(state.variables, "depth_net"), of(expected.variables, "depth_net"))
-    assert_equal(of(state.variables, "pose_net"), of(fresh, "pose_net"))
-
-
-def test_each_network_may_start_from_another_run(original, converted, expected, tmp_path):
-    first = start(config_with(pose_net=converted), tmp_path / "first")
-    config = config_with(depth_net=original, pose_net=tmp_path / "first")
-    state = start(config, tmp_path / "second")
-    assert_equal(state.variables, expected.variables)
-    assert_equal(of(first.variables, "pose_net"), of(state.variables, "pose_net"))
 
 
 @pytest.mark.parametrize(
@@ -141,25 +120,3 @@ def test_files_are_checked_before_the_data_are_opened(
 def test_a_converted_checkpoint_is_not_resumed(converted, tmp_path):
     with pytest.raises(CheckpointError, match=r"step 0: weights from elsewhere.*config\.init"):
         start(config_with(), converted)
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"init.model": "a.ckpt", "init.depth_net": "b.ckpt"}, "given 'a.ckpt', 'b.ckpt'"),
-        (
-            {
-                "init.model": "a.ckpt",
-                "model.pose_net.version": "18pt",
-                "model.pose_net.imagenet_weights": "resnet18.pth",
-            },
-            "init.model, model.pose_net.imagenet_weights",
-        ),
-    ],
-)
-def test_a_network_starts_from_one_file(fields, message):
-    raw = config_lib.default()
-    raw.data.root = "somewhere"
-    raw.update_from_flattened_dict(fields)
-    with pytest.raises(ConfigError, match=message):
-        config_lib.resolve(raw)
