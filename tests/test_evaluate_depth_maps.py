@@ -142,6 +142,7 @@ def test_a_mistake_is_one_clear_error(tmp_path, flags, message):
 RUNS = "depth_maps/depth_maps_resnet18_shift.json"
 
 
+@pytest.mark.slow
 def test_maps_of_a_real_frame_score_as_by_the_original(tmp_path, parity):
     """The original's own prediction of the first frame, in every run of its script."""
     runs = end_to_end(RUNS)["runs"]

@@ -203,6 +203,7 @@ def test_inference_of_one_picture_and_of_a_folder(trained, place):
         (("--config.data.input_depth_type=lidar",), "kitti_raw has 'velodyne', 'groundtruth'"),
         (("--config.data.input_depth_type=velodyne",), "DepthResNet18 takes pictures alone"),
         (("--config.data.name=",), "no data set is chosen"),
+        (("--config.model.pose_net.name=",), "pose_net.name: empty, but training learns from"),
         (("surplus",), "unknown arguments"),
     ],
 )
