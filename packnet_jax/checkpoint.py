@@ -1,9 +1,9 @@
 """Checkpoints by Orbax: what is kept, how a run resumes, how a trained network is read back.
 
 A checkpoint is a folder `checkpoints/<step>` with the items `variables` (`params`, `batch_stats`),
-`training` (step, optimiser state, counters), `config`, and `metrics` if it was evaluated. Orbax
-writes it under another name and renames it when it is whole, so a kill at any moment leaves the
-previous checkpoints.
+`training` (step, optimiser state, counters), `config`, and `metrics` if it was evaluated. Weights
+that came from elsewhere are step 0, with `origin` and without `training`. Orbax writes under
+another name and renames when all is there, so a kill at any moment leaves the checkpoints before.
 """
 
 from pathlib import Path
@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
+from flax.traverse_util import flatten_dict
 from orbax.checkpoint import checkpoint_managers
 
 from packnet_jax import config as config_lib
 from packnet_jax.errors import CheckpointError
 from packnet_jax.quiet import without_warnings
 
-VARIABLES, TRAINING, CONFIG = "variables", "training", "config"
+VARIABLES, TRAINING, CONFIG, ORIGIN = "variables", "training", "config", "origin"
 CHECKPOINTS = "checkpoints"
+STEP_DIGITS = 8
 
 
 class Checkpointer:
@@ -47,7 +49,7 @@ class Checkpointer:
                 # Only with this does Orbax store the metrics, without which a resumed run would
                 # not know its best checkpoints and delete them.
                 best_fn=lambda metrics: metrics[monitor],
-                step_format_fixed_length=8,
+                step_format_fixed_length=STEP_DIGITS,
                 cleanup_tmp_directories=True,
             ),
         )
@@ -104,6 +106,9 @@ class Checkpointer:
         """
         failures = []
         for step in reversed(self.steps()):
+            if not (self.folder / f"{step:0{STEP_DIGITS}d}" / TRAINING).is_dir():
+                failures.append(f"step {step}: weights from elsewhere, with no training to go on")
+                continue
             try:
                 restored = self._manager.restore(
                     step,
@@ -124,10 +129,49 @@ class Checkpointer:
         if failures:
             raise CheckpointError(
                 f"{self.folder}: no checkpoint can be read ({'; '.join(failures)}). If the "
-                "networks in the configuration have changed, start in another --workdir; else "
-                "restore the folder from a copy"
+                "networks in the configuration have changed, start in another --workdir; to start "
+                "from its weights, there, too, with --config.init.model=DIR; else restore the "
+                "folder from a copy"
             )
         return None
+
+
+def write_weights(
+    folder: Path, *, variables: Any, config: dict[str, Any], origin: dict[str, Any]
+) -> Path:
+    """Writes weights that came from elsewhere, as step 0 of a run; whole or not at all.
+
+    Args:
+        folder: to be made; `read_config` and `read_variables` then find what is in it.
+        variables: `params` and `batch_stats`, each with one network or both.
+        config: names these networks.
+        origin: where they came from, and what of it is not in the configuration.
+
+    Returns:
+        The step's folder.
+
+    Raises:
+        CheckpointError: there is a checkpoint already, or the folder can not be written.
+    """
+    checkpoints = folder.expanduser().resolve() / CHECKPOINTS
+    if has_checkpoint(folder):
+        raise CheckpointError(f"{folder} holds a checkpoint already; choose another folder")
+    options = ocp.CheckpointManagerOptions(
+        step_format_fixed_length=STEP_DIGITS,
+        cleanup_tmp_directories=True,
+        enable_async_checkpointing=False,  # which would copy everything first
+    )
+    items = {
+        VARIABLES: ocp.args.StandardSave(variables),
+        CONFIG: ocp.args.JsonSave(config),
+        ORIGIN: ocp.args.JsonSave(origin),
+    }
+    try:
+        with ocp.CheckpointManager(checkpoints, options=options) as manager:
+            manager.save(0, args=ocp.args.Composite(**items), force=True)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} can not be written ({_first_line(error)})") from error
+    return checkpoints / f"{0:0{STEP_DIGITS}d}"
 
 
 class StoredRun(NamedTuple):
@@ -159,35 +203,90 @@ def read_config(checkpoint: Path) -> StoredRun:
         CheckpointError: there is no such checkpoint.
     """
     folder = _step_folder(checkpoint)
-    try:
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            raw = reader.restore(folder / CONFIG)
-    except Exception as error:
-        raise CheckpointError(
-            f"{folder}: its configuration can not be read ({_first_line(error)})"
-        ) from error
-    return StoredRun(folder, config_lib.resolve(raw), int(folder.name))
+    return StoredRun(folder, config_lib.resolve(_read_json(folder / CONFIG)), int(folder.name))
+
+
+def read_origin(step_folder: Path) -> dict[str, Any]:
+    """What `write_weights` was told; {} for a checkpoint of a training run.
+
+    Raises:
+        CheckpointError: the item is damaged.
+    """
+    return _read_json(step_folder / ORIGIN) if (step_folder / ORIGIN).is_dir() else {}
 
 
 def read_variables(step_folder: Path, abstract_variables: Any) -> Any:
-    """The networks' parameters and batch statistics alone.
+    """Parameters and batch statistics of the networks that are asked for.
+
+    Args:
+        step_folder: of one checkpoint.
+        abstract_variables: `params` and `batch_stats`, each with the networks to read.
 
     Raises:
         CheckpointError: the item is damaged or holds other networks.
     """
+    _check_shapes(step_folder, abstract_variables)
     try:
-        with ocp.StandardCheckpointer() as reader:
-            return reader.restore(step_folder / VARIABLES, abstract_variables)
+        with ocp.PyTreeCheckpointer() as reader:
+            return reader.restore(
+                step_folder / VARIABLES,
+                args=ocp.args.PyTreeRestore(
+                    item=abstract_variables,
+                    restore_args=ocp.checkpoint_utils.construct_restore_args(abstract_variables),
+                    partial_restore=True,  # the other network stays on disk
+                ),
+            )
     except Exception as error:
+        raise CheckpointError(_unreadable_weights(step_folder, error)) from error
+
+
+def _check_shapes(step_folder: Path, abstract_variables: Any) -> None:
+    """Raises CheckpointError unless the checkpoint holds these very networks."""
+    wanted = _shapes(abstract_variables)
+    networks = {path[:2][-1] for path in wanted}
+    try:
+        with without_warnings(), ocp.StandardCheckpointer() as reader:
+            metadata: Any = reader.metadata(step_folder / VARIABLES)
+            stored = _shapes(metadata.item_metadata.tree)
+    except Exception as error:
+        raise CheckpointError(_unreadable_weights(step_folder, error)) from error
+    stored = {path: shape for path, shape in stored.items() if path[:2][-1] in networks}
+    paths = sorted(wanted.keys() | stored.keys())
+    differing = [
+        f"{'/'.join(path)}: shape {stored.get(path, 'none')}, expected {wanted.get(path, 'none')}"
+        for path in paths
+        if wanted.get(path) != stored.get(path)
+    ]
+    if differing:
         raise CheckpointError(
-            f"{step_folder}: the weights can not be read ({_first_line(error)}). Are they of other "
-            "networks than its configuration names, or is the folder damaged?"
-        ) from error
+            f"{step_folder}: it holds the weights of other networks:\n  " + "\n  ".join(differing)
+        )
+
+
+def _shapes(tree: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
+    leaves: dict[tuple[str, ...], Any] = flatten_dict(tree)
+    return {path: tuple(leaf.shape) for path, leaf in leaves.items()}
+
+
+def _unreadable_weights(step_folder: Path, error: Exception) -> str:
+    return (
+        f"{step_folder}: the weights can not be read ({_first_line(error)}). Is the folder damaged?"
+    )
 
 
 def abstract_like(tree: Any, sharding: jax.sharding.Sharding) -> Any:
     """The tree's shapes and dtypes, to be restored with this sharding."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+
+def _read_json(item: Path) -> dict[str, Any]:
+    try:
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+            return reader.restore(item)
+    except Exception as error:
+        raise CheckpointError(
+            f"{item.parent}: its {item.name} can not be read ({_first_line(error)})"
+        ) from error
 
 
 def _step_folder(checkpoint: Path) -> Path:

@@ -22,7 +22,9 @@ DEPTH_TYPES = {
     "synthetic_drive": ("dense", "lidar", ""),
 }
 
-DatasetName = Literal["kitti_raw", "synthetic_drive"]
+NetworkKind = Literal["depth_net", "pose_net"]
+NETWORK_KINDS: tuple[NetworkKind, ...] = ("depth_net", "pose_net")
+DatasetName = Literal["kitti_raw", "synthetic_drive", ""]
 MonitoredMode = Literal["depth", "depth_pp", "depth_gt", "depth_pp_gt"]
 MonitoredMetric = Literal["abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3"]
 
@@ -39,7 +41,8 @@ class NetworkConfig:
     name: str = ""
     version: str = ""
     imagenet_weights: str = ""
-    """torchvision's .pth file of the same ResNet; for versions in "pt", such as "18pt", only."""
+    """torchvision's .pth file of the same ResNet, or monodepth2's encoder.pth or pose_encoder.pth;
+    for versions in "pt", such as "18pt", only."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,29 @@ class ModelConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """What the networks compute in while training. With bfloat16 the parameters, their updates,
     normalisation statistics, the last layers, the loss and all evaluation stay in float32."""
+
+
+@dataclass(frozen=True)
+class InitConfig:
+    """Weights that a fresh run starts from; a resumed run does not look at them.
+
+    Each is a checkpoint of the original (.ckpt, .pth.tar), a run's workdir, one step's folder, or
+    what `packnet_jax.convert` wrote.
+    """
+
+    model: str = ""
+    """For both networks."""
+    depth_net: str = ""
+    pose_net: str = ""
+
+    @property
+    def paths(self) -> dict[NetworkKind, str]:
+        """Path by network, for the networks that have one."""
+        paths: dict[NetworkKind, str] = {
+            "depth_net": self.depth_net or self.model,
+            "pose_net": self.pose_net or self.model,
+        }
+        return {kind: path for kind, path in paths.items() if path}
 
 
 @dataclass(frozen=True)
@@ -124,6 +150,7 @@ class SourceConfig:
     """One split of one data set; what differs between sets that are used together."""
 
     name: DatasetName = "kitti_raw"
+    """'' chooses none: recipes for data that nothing here reads leave the choice to the user."""
     root: str = ""
     """Folder of the raw data (the one that holds 2011_09_26/ and so on)."""
     split: str = "eigen_zhou"
@@ -246,6 +273,7 @@ class Config:
 
     seed: int = within(42, 0)
     model: ModelConfig = ModelConfig()
+    init: InitConfig = InitConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     data: DataConfig = DataConfig()
@@ -356,8 +384,9 @@ def _violations(c: Config) -> list[str]:
     more_eval = [(s, f"data.more_eval[{i}]") for i, s in enumerate(data.more_eval)]
     rules = [
         *(
-            _imagenet_rule(field, network)
+            rule
             for field, network in (("depth_net", c.model.depth_net), ("pose_net", c.model.pose_net))
+            for rule in (_imagenet_rule(field, network), _init_rule(field, network, c.init))
         ),
         (
             all(v > 0 and v % SHAPE_MULTIPLE == 0 for v in data.image_shape),
@@ -430,6 +459,8 @@ def _violations(c: Config) -> list[str]:
 
 
 def _source_rules(s: SourceConfig, at: str) -> list[tuple[bool, str]]:
+    if not s.name:
+        return []
     depth_types = DEPTH_TYPES[s.name]
     return [
         (
@@ -480,3 +511,17 @@ def _imagenet_rule(field: str, network: NetworkConfig) -> tuple[bool, str]:
             "weights; leave it empty, or take a ResNet whose version ends in 'pt', such as '18pt'"
         )
     return wanted == bool(given), f"model.{field}.imagenet_weights: {problem}"
+
+
+def _init_rule(field: str, network: NetworkConfig, init: InitConfig) -> tuple[bool, str]:
+    """A network starts from one file."""
+    given = {
+        "init.model": init.model,
+        f"init.{field}": getattr(init, field),
+        f"model.{field}.imagenet_weights": network.imagenet_weights,
+    }
+    given = {name: value for name, value in given.items() if value}
+    return len(given) <= 1, (
+        f"{', '.join(given)}: given {', '.join(map(repr, given.values()))}, but a network starts "
+        "from one file; empty the others (init.model is for both networks)"
+    )

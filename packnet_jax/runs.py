@@ -14,7 +14,7 @@ from packnet_jax import checkpoint, sharding
 from packnet_jax import config as config_lib
 from packnet_jax.baseline import median_inv_depth
 from packnet_jax.config import Config
-from packnet_jax.convert.imagenet import with_imagenet_encoders
+from packnet_jax.convert.initial import with_initial_weights
 from packnet_jax.data.open import DataSets, open_data_sets, open_evaluations
 from packnet_jax.errors import CheckpointError, ConfigError
 from packnet_jax.evaluate import Report, evaluate_constant, evaluate_sets
@@ -38,7 +38,7 @@ def train_run(config: Config, *, workdir: Path) -> None:
     networks = Networks.from_config(config.model)
     prepare_workdir(workdir, config)
     if not checkpoint.has_checkpoint(workdir):
-        check_imagenet_weights(config, networks)
+        check_initial_weights(config, networks)
     data = open_data_sets(config)
     print(_overview(config, data, workdir, mesh), flush=True)
     outcome = train(config, networks, data, workdir=workdir, mesh=mesh)
@@ -102,16 +102,17 @@ def score_baseline(
         )
 
 
-def check_imagenet_weights(config: Config, networks: Networks) -> None:
-    """Raises CheckpointError unless each file of ImageNet weights fits its encoder."""
+def check_initial_weights(config: Config, networks: Networks) -> None:
+    """Raises CheckpointError unless each file that the run starts from fits its network."""
     model, data = config.model, config.data
-    if not model.depth_net.imagenet_weights and not model.pose_net.imagenet_weights:
+    encoders = model.depth_net.imagenet_weights, model.pose_net.imagenet_weights
+    if not any(encoders) and not config.init.paths:
         return
     num_context = data.back_context + data.forward_context
     shapes = jax.eval_shape(
         lambda key: networks.init(key, data.image_shape, num_context), jax.random.key(0)
     )
-    with_imagenet_encoders(shapes, model)
+    with_initial_weights(shapes, config)
 
 
 def prepare_workdir(workdir: Path, config: Config | None) -> None:

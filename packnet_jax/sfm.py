@@ -13,7 +13,7 @@ from packnet_jax.config import LossConfig, ModelConfig
 from packnet_jax.geometry.transforms import pose_vector_to_transform
 from packnet_jax.image import flip_lr, resize_nearest
 from packnet_jax.losses.photometric import multi_view_photometric_loss
-from packnet_jax.networks import make_depth_net, make_pose_net
+from packnet_jax.networks import init_depth_net, init_pose_net, make_depth_net, make_pose_net
 
 Variables = dict[str, Any]
 
@@ -47,10 +47,8 @@ class Networks(NamedTuple):
         Pure: run it under `jax.jit` to place the result, under `jax.eval_shape` for shapes alone.
         """
         depth_key, pose_key = jax.random.split(key)
-        rgb = jnp.zeros((1, *image_shape, 3))
-        rgb_context = jnp.zeros((1, num_context, *image_shape, 3))
-        depth_net = self.depth_net.init(depth_key, rgb, train=False)
-        pose_net = self.pose_net.init(pose_key, rgb, rgb_context, train=False)
+        depth_net = init_depth_net(self.depth_net, depth_key, image_shape)
+        pose_net = init_pose_net(self.pose_net, pose_key, image_shape, num_context)
         return {
             collection: {
                 "depth_net": depth_net.get(collection, {}),

@@ -8,7 +8,7 @@ from fake_kitti import make_kitti
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from packnet_jax import config as config_lib
-from packnet_jax import runs
+from packnet_jax import runs, trained
 from packnet_jax.checkpoint import Checkpointer, read_config
 from packnet_jax.sfm import Networks
 
@@ -18,6 +18,7 @@ KITTI, STREETS = "kitti_raw-fake", "synthetic_drive-test"
 @pytest.fixture(autouse=True)
 def tiny_networks(monkeypatch):
     monkeypatch.setattr(Networks, "from_config", lambda _: tiny.NETWORKS)
+    monkeypatch.setattr(trained, "make_depth_net", lambda *_: tiny.NETWORKS.depth_net)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def torchvision_state_dict(depth=18, *, counters=True):
-    """Of ResNet-18 or -50; files from before torch 0.4 have no update counters."""
+    """Of ResNet-18, -34 or -50; files from before torch 0.4 have no update counters."""
     rng = np.random.default_rng(depth)
     tensors = {}
 
@@ -22,7 +22,7 @@ def torchvision_state_dict(depth=18, *, counters=True):
     norm("bn1", 64)
     num_in = 64
     expansion = 4 if depth == 50 else 1
-    blocks = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}[depth]
+    blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}[depth]
     for stage, (width, count) in enumerate(zip((64, 128, 256, 512), blocks, strict=True), start=1):
         for i in range(count):
             name, num_out = f"layer{stage}.{i}", width * expansion

@@ -1,4 +1,8 @@
-"""Residual encoders that start as torchvision's ImageNet classifiers."""
+"""Residual encoders that start as torchvision's ImageNet classifiers, or as monodepth2's encoders.
+
+monodepth2 stores such an encoder (`encoder.pth`, `pose_encoder.pth`) with one more level of names,
+and beside the tensors the size of its pictures and whether it had learnt from stereo.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +18,8 @@ from packnet_jax.errors import CheckpointError
 
 FIRST_CONVOLUTION = "conv1.weight"
 RGB_CHANNELS = 3
+MONODEPTH2_PREFIX = "encoder."
+MONODEPTH2_NOTES = ("height", "width", "use_stereo")
 
 
 def with_imagenet_encoders(variables: Mapping[str, Any], model: ModelConfig) -> dict[str, Any]:
@@ -43,28 +49,43 @@ def with_imagenet_encoders(variables: Mapping[str, Any], model: ModelConfig) -> 
     return started
 
 
-def imagenet_encoder(template: Mapping[str, Any], tensors: Any) -> dict[str, Any]:
-    """The variables of one encoder from torchvision's ResNet; its image classifier `fc` is unused.
+def imagenet_encoder(template: Mapping[str, Any], content: Any) -> dict[str, Any]:
+    """The variables of one encoder from a ResNet; its image classifier `fc` is unused.
 
-    An encoder of n stacked images gets the first convolution's weights n times, each divided by n:
-    n equal images then give the features of one.
+    An encoder of n stacked images gets a first convolution for one image n times, each divided by
+    n: n equal images then give the features of one. Of monodepth2's, those for pairs of images have
+    one for two already.
 
     Args:
       template: `params` and `batch_stats`, each with `encoder` alone; arrays or their shapes.
-      tensors: the contents of the .pth file.
+      content: of torchvision's .pth file or monodepth2's.
 
     Raises:
       CheckpointError: the tensors are not those of this depth of ResNet.
 
     Source: packnet-sfm networks/layers/resnet/resnet_encoder.py: resnet_multiimage_input.
     """
-    if not isinstance(tensors, dict) or not all(
-        isinstance(tensor, np.ndarray) for tensor in tensors.values()
-    ):
-        raise CheckpointError("expected torchvision's state dict, which holds tensors alone")
+    tensors = _tensors(content)
     num_images = template["params"]["encoder"]["conv1"]["kernel"].shape[2] // RGB_CHANNELS
     weights = tensors.get(FIRST_CONVOLUTION)
-    if weights is not None and weights.ndim == 4:  # anything else is an error below
+    if weights is not None and weights.ndim == 4 and weights.shape[1] == RGB_CHANNELS:
         repeated = np.concatenate([weights] * num_images, axis=1) / num_images
         tensors = {**tensors, FIRST_CONVOLUTION: repeated}
     return from_state_dict(tensors, TORCHVISION_RESNET, template)
+
+
+def _tensors(content: Any) -> dict[str, np.ndarray]:
+    """The state dict in a file, under torchvision's names."""
+    if isinstance(content, dict):
+        tensors = {name: part for name, part in content.items() if name not in MONODEPTH2_NOTES}
+        if tensors and all(
+            isinstance(name, str) and isinstance(tensor, np.ndarray)
+            for name, tensor in tensors.items()
+        ):
+            if all(name.startswith(MONODEPTH2_PREFIX) for name in tensors):
+                return {name.removeprefix(MONODEPTH2_PREFIX): t for name, t in tensors.items()}
+            return tensors
+    raise CheckpointError(
+        "expected the state dict of torchvision's ResNet or of monodepth2's encoder, which holds "
+        "tensors alone"
+    )

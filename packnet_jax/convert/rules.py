@@ -5,7 +5,7 @@ of the target. A path starts with its collection: "params" or "batch_stats".
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -163,3 +163,13 @@ def target_of(name: str, table: RuleTable) -> tuple[str, Layout] | None:
     if any(re.fullmatch(pattern, name) for pattern in table.unused):
         return None
     raise KeyError(name)
+
+
+def reads_all(table: RuleTable, names: Iterable[str]) -> bool:
+    """Whether the network could have tensors of all these names."""
+    for name in names:
+        try:
+            target_of(name, table)
+        except KeyError:
+            return False
+    return True

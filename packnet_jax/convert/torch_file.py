@@ -7,13 +7,14 @@ Two containers exist, both of them a pickle that refers to storages, which are r
   keys), and then for each key the number of elements in eight bytes, and the elements.
 
 No more is read than the pickle and the storages that tensors use, so memory stays within the size
-of the file, whatever the file says.
+of the file, whatever the file says. The zip archive has a check sum for each entry; the older
+container has none, so that only damage to its structure can be seen.
 """
 
 import mmap
 import reprlib
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,21 @@ PROTOCOL_VERSION = 1001
 PICKLE_START = b"\x80"
 ZIP_START = b"PK\x03\x04"
 COUNT_BYTES = 8
+CHUNK_BYTES = 2**20
 
 ReadStorage = Callable[[StorageRef], np.ndarray]
 
 
-def read_torch_file(path: Path) -> Any:
+def read_torch_file(path: Path, *, skip: Collection[str] = ()) -> Any:
     """What `torch.save` stored: dictionaries, lists, tuples, plain values and numpy arrays.
 
     Tensors and parameters become read-only arrays, those that share a storage views of one buffer;
     `OrderedDict` and yacs' `CfgNode` become dictionaries. bfloat16 keeps its type.
+
+    Args:
+      path: the file.
+      skip: entries of the dictionary in the file that are not wanted: they are None, and their
+        tensors take no memory. Check sums, where the file has them, are looked at all the same.
 
     Raises:
       CheckpointError: no file, not torch's, damaged, or in need of a class that is not known here.
@@ -46,9 +53,9 @@ def read_torch_file(path: Path) -> Any:
         with path.open("rb") as file:
             start = file.read(len(ZIP_START))
         if start == ZIP_START:
-            return _read_zip(path)
+            return _read_zip(path, skip)
         if start[:1] == PICKLE_START:
-            return _read_legacy(path)
+            return _read_legacy(path, skip)
         raise CheckpointError(
             f"it starts with {start!r}, which torch.save does not write; is it a complete download "
             "of a .pth, .ckpt or .tar file?"
@@ -59,7 +66,7 @@ def read_torch_file(path: Path) -> Any:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _read_zip(path: Path) -> Any:
+def _read_zip(path: Path, skip: Collection[str]) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = _zip_entries(archive, path.stat().st_size)
@@ -67,15 +74,19 @@ def _read_zip(path: Path) -> Any:
             byteorder = entries.get(f"{root}/byteorder")
             if byteorder is not None and archive.read(byteorder) != b"little":
                 raise CheckpointError("written on a big-endian machine, which is not supported")
+            unread = dict(entries)
 
             def read_storage(storage: StorageRef) -> np.ndarray:
-                entry = entries.get(f"{root}/data/{storage.key}")
+                entry = unread.pop(f"{root}/data/{storage.key}", None)
                 if entry is None:
                     raise CheckpointError(f"damaged: storage {storage.key!r} is missing")
                 return _numbers(archive.read(entry), storage)
 
-            found = unpickle(BytesIO(archive.read(entries[f"{root}/data.pkl"])))
-            return _with_arrays(found.root, read_storage)
+            found = unpickle(BytesIO(archive.read(unread.pop(f"{root}/data.pkl"))))
+            arrays = _with_arrays(_without(found.root, skip), read_storage)
+            for entry in unread.values():
+                _check_sum(archive, entry)
+            return arrays
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise CheckpointError(
             f"damaged zip archive ({error}); download or copy the file again"
@@ -111,7 +122,14 @@ def _zip_root(entries: Mapping[str, zipfile.ZipInfo]) -> str:
     return roots[0]
 
 
-def _read_legacy(path: Path) -> Any:
+def _check_sum(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Reads through an entry, which raises BadZipFile where its check sum does not hold."""
+    with archive.open(entry) as file:
+        while file.read(CHUNK_BYTES):
+            pass
+
+
+def _read_legacy(path: Path, skip: Collection[str]) -> Any:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if unpickle(data).root != MAGIC_NUMBER:
             raise CheckpointError("a pickle, but none that torch.save wrote")
@@ -127,7 +145,7 @@ def _read_legacy(path: Path) -> Any:
             start = starts[storage.key]
             return _numbers(data[start : start + _num_bytes(storage)], storage)
 
-        return _with_arrays(found.root, read_storage)
+        return _with_arrays(_without(found.root, skip), read_storage)
 
 
 def _legacy_storages(data: mmap.mmap, found: Unpickled, keys: Any) -> Mapping[str, int]:
@@ -167,6 +185,12 @@ def _numbers(content: bytes, storage: StorageRef) -> np.ndarray:
     if storage.dtype == np.bool_:  # any byte but 0 is true
         return np.frombuffer(content, np.uint8) != 0
     return np.frombuffer(content, storage.dtype)
+
+
+def _without(root: Any, skip: Collection[str]) -> Any:
+    if not isinstance(root, dict):
+        return root
+    return {key: None if key in skip else value for key, value in root.items()}
 
 
 def _with_arrays(root: Any, read_storage: ReadStorage) -> Any:

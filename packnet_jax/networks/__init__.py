@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array
 
 from packnet_jax.errors import ConfigError
 from packnet_jax.networks.depth_resnet import DepthResNet
@@ -79,6 +81,19 @@ def make_pose_net(name: str, version: str) -> nn.Module:
       ConfigError: unknown name or version.
     """
     return _make("pose", POSE_NETS, name, version)
+
+
+def init_depth_net(network: nn.Module, key: Array, image_shape: tuple[int, int]) -> dict[str, Any]:
+    """Fresh `params` and, where the network has them, `batch_stats`; pure."""
+    return dict(network.init(key, jnp.zeros((1, *image_shape, 3)), train=False))
+
+
+def init_pose_net(
+    network: nn.Module, key: Array, image_shape: tuple[int, int], num_context: int
+) -> dict[str, Any]:
+    """Fresh `params` and, where the network has them, `batch_stats`; pure."""
+    rgb, rgb_context = jnp.zeros((1, *image_shape, 3)), jnp.zeros((1, num_context, *image_shape, 3))
+    return dict(network.init(key, rgb, rgb_context, train=False))
 
 
 def _make(kind: str, constructors: Constructors, name: str, version: str) -> nn.Module:

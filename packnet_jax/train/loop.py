@@ -14,7 +14,7 @@ from packnet_jax import config as config_lib
 from packnet_jax import sharding
 from packnet_jax.checkpoint import Checkpointer, abstract_like
 from packnet_jax.config import Config
-from packnet_jax.convert.imagenet import with_imagenet_encoders
+from packnet_jax.convert.initial import with_initial_weights
 from packnet_jax.data.meter import BatchIterator
 from packnet_jax.data.open import DataSets
 from packnet_jax.errors import TrainingError
@@ -136,7 +136,7 @@ def _start(
     restored = checkpointer.restore_latest(expected.variables, expected.training)
     if restored is None:
         state = jax.jit(create, out_shardings=everywhere)(key)  # Adam starts from zeros in any case
-        variables = with_imagenet_encoders(state.variables, config.model)
+        variables = with_initial_weights(state.variables, config)
         return state.replace(variables=jax.device_put(variables, everywhere))
     variables, training = restored
     logging.info("Resuming from step %d of %s", int(training["step"]), checkpointer.folder)

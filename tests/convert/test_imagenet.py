@@ -28,7 +28,7 @@ def state_dict():
     return torchvision_state_dict()
 
 
-@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("depth", [18, 34, 50])
 @pytest.mark.parametrize("counters", [True, False], ids=["new", "before torch 0.4"])
 def test_every_variable_of_the_encoder_is_filled(depth, counters):
     template = encoder_template(depth)
@@ -89,8 +89,38 @@ def test_every_tensor_must_fit(state_dict, change, message):
         imagenet_encoder(encoder_template(), tensors)
 
 
+def monodepth2_file(tensors):
+    """An encoder as monodepth2 stores it."""
+    named = {f"encoder.{name}": tensor for name, tensor in tensors.items()}
+    return {**named, "height": 192, "width": 640, "use_stereo": False}
+
+
+@pytest.mark.parametrize("num_images", [1, 2])
+def test_encoders_of_monodepth2_are_the_same_under_other_names(state_dict, num_images):
+    template = encoder_template(num_images=num_images)
+    found = imagenet_encoder(template, monodepth2_file(state_dict))
+    jax.tree.map(np.testing.assert_array_equal, found, imagenet_encoder(template, state_dict))
+
+
+def test_a_first_convolution_for_two_images_stays_as_it_is(state_dict):
+    """monodepth2's pose_encoder.pth."""
+    weights = np.random.default_rng(0).random((64, 6, 7, 7), np.float32)
+    content = monodepth2_file(state_dict | {"conv1.weight": weights})
+    encoder = imagenet_encoder(encoder_template(num_images=2), content)
+    kernel = encoder["params"]["encoder"]["conv1"]["kernel"]
+    np.testing.assert_array_equal(kernel, weights.transpose(2, 3, 1, 0))
+    with pytest.raises(CheckpointError, match=r"expected \(7, 7, 3, 64\)"):
+        imagenet_encoder(encoder_template(), content)
+
+
+@pytest.mark.parametrize("content", [{}, [], {"height": 192}, {3: np.zeros(3)}])
+def test_other_contents_are_refused(content):
+    with pytest.raises(CheckpointError):
+        imagenet_encoder(encoder_template(), content)
+
+
 def test_another_depth_is_refused(state_dict):
-    with pytest.raises(CheckpointError, match="is it another version of the network"):
+    with pytest.raises(CheckpointError, match="choose the network and version"):
         imagenet_encoder(encoder_template(depth=50), state_dict)
 
 
