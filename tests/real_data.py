@@ -27,16 +27,19 @@ def splits() -> Path:
 
 
 def end_to_end(name: str) -> Any:
-    """A JSON result of the original on real frames; skips the test where it is missing.
+    """A JSON result of the original on real frames; skips the test where it is missing."""
+    return json.loads(end_to_end_file(name).read_text())
+
+
+def end_to_end_file(name: str) -> Path:
+    """A result of the original on real frames; skips the test where it is missing.
 
     They are in the folder that `PACKNET_JAX_TEST_REFERENCE` names, else in `reference` beside the
     real frames.
     """
     if REFERENCE_VARIABLE in os.environ:
-        found = _existing(f"end_to_end/{name}", "results of the original", REFERENCE_VARIABLE)
-    else:
-        found = _existing(f"../reference/end_to_end/{name}", "results of the original")
-    return json.loads(found.read_text())
+        return _existing(f"end_to_end/{name}", "results of the original", REFERENCE_VARIABLE)
+    return _existing(f"../reference/end_to_end/{name}", "results of the original")
 
 
 def _existing(path: str, what: str, variable: str = VARIABLE) -> Path:
