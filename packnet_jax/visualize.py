@@ -20,6 +20,8 @@ from packnet_jax.errors import DataError
 
 PNG_DEPTH_SCALE = 256  # 16-bit depth pictures hold metres * 256
 
+JPEG_QUALITY = 95  # the original's, which is OpenCV's default
+
 Notes = Mapping[str, str | float]
 """What a file says of itself beside its pixels, such as the unit of its depth."""
 
@@ -119,17 +121,25 @@ def write_depth(
 
 
 def _metadata(kind: str, notes: Notes | None) -> dict[str, Any]:
-    """Pillow's options that put the notes into a file of that kind."""
-    if not notes:
-        return {}
-    if kind == "JPEG":
-        return {"comment": "; ".join(f"{key}: {value}" for key, value in notes.items())}
-    if kind != "PNG":
-        raise ValueError(f"notes are written into PNG and JPEG files, not into {kind}")
-    chunks = PngInfo()
-    for key, value in notes.items():
-        chunks.add_text(key, str(value))
-    return {"pnginfo": chunks}
+    """Pillow's options for a file of that kind: the notes, and the quality of a JPEG.
+
+    Raises:
+        ValueError: there are notes for a format that takes none.
+    """
+    texts = {key: str(value) for key, value in (notes or {}).items()}
+    match kind:
+        case "PNG":
+            chunks = PngInfo()
+            for key, text in texts.items():
+                chunks.add_text(key, text)
+            return {"pnginfo": chunks}
+        case "JPEG":
+            comment = "; ".join(f"{key}: {text}" for key, text in texts.items())
+            return {"comment": comment, "quality": JPEG_QUALITY}
+        case _ if texts:
+            raise ValueError(f"notes are written into PNG and JPEG files, not into {kind}")
+        case _:
+            return {}
 
 
 def read_depth(path: Path) -> Float[ndarray, "h w"]:

@@ -104,6 +104,46 @@ def test_the_picture_has_its_inverse_depth_below_it():
     assert len(np.unique(stacked[4:].reshape(-1, 3), axis=0)) > 10
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_pictures_hold_notes(tmp_path, name):
+    picture = np.zeros((4, 4, 3), np.uint8)
+    visualize.write_image(tmp_path / name, picture, {"unit": "metres", "scale": 5.4})
+    with Image.open(tmp_path / name) as file:
+        info = {key: str(value) for key, value in file.info.items()}
+    if name.endswith("png"):
+        assert (info["unit"], info["scale"]) == ("metres", "5.4")
+    else:
+        assert "unit: metres; scale: 5.4" in info["comment"]
+    with pytest.raises(ValueError, match="not into BMP"):
+        visualize.write_image(tmp_path / "a.bmp", picture, {"unit": "metres"})
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".png"])
+def test_depth_files_hold_notes(tmp_path, suffix):
+    path = tmp_path / f"depth{suffix}"
+    visualize.write_depth(path, np.ones((2, 3)), notes={"unit": "metres", "scale": 5.4})
+    np.testing.assert_array_equal(visualize.read_depth(path), np.ones((2, 3)))
+    if suffix == ".npz":
+        with np.load(path, allow_pickle=False) as file:
+            assert (str(file["unit"]), float(file["scale"])) == ("metres", 5.4)
+    else:
+        with Image.open(path) as file:
+            assert (file.info["unit"], file.info["scale"]) == ("metres", "5.4")
+
+
+def test_jpeg_pictures_are_as_fine_as_the_original_s(tmp_path):
+    """OpenCV's default quality, whose tables begin with these values."""
+    visualize.write_image(tmp_path / "a.jpg", np.zeros((16, 16, 3), np.uint8))
+    with Image.open(tmp_path / "a.jpg") as file:
+        assert file.quantization[0][:4] == [2, 1, 1, 2]
+
+
+def test_a_damaged_npz_is_named(tmp_path):
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 but no more")
+    with pytest.raises(DataError, match=r"bad\.npz: can not be read as depth"):
+        visualize.read_depth(tmp_path / "bad.npz")
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "report.json"
     visualize.write_atomically(path, b"old")

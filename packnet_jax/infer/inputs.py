@@ -101,7 +101,7 @@ def _open_pictures(text: str, max_frames: int | None) -> Source:
     paths = paths[:max_frames]
     names = [_picture_name(path.relative_to(folder)) for path in paths]
     return Source(
-        title=folder.name if len(paths) > 1 else paths[0].stem,
+        title=(folder.resolve().name or "frames") if len(paths) > 1 else paths[0].stem,
         frames=(_read_frame(*pair) for pair in zip(names, paths, strict=True)),
         files=paths,
         names=names,

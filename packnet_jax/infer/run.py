@@ -88,6 +88,11 @@ def infer(checkpoint: Path, source: str, output: Path, options: Options) -> Outc
         targets = choose_targets(output, options.save, opened)
         _check(options, targets, opened)
         trained = load_depth_network(checkpoint)
+        if not (trained.has_config or options.image_shape):
+            raise ConfigError(
+                f"--image_shape is missing, and {checkpoint} does not say which its network was "
+                "trained at; for example --image_shape=192,640"
+            )
         stop = stop_signal("closing the files") if opened.is_live else nullcontext(StopSignal())
         fps = options.fps or opened.fps
         with stop as wish, open_writer(targets, fps=fps, cloud=options.cloud) as writer:
@@ -247,7 +252,10 @@ def _summary(outcome: Outcome, trained: TrainedDepthNetwork, output: Path, scali
         spread = f" ({low:.4g} to {high:.4g})" if low < high else ""
         lines.append(f"Depth in metres: the network's times {middle:.4g}{spread}, {scaling.origin}")
     elif written:
-        lines.append(f"Depth up to one unknown scale, {scaling.origin}; --scale makes it metres")
+        lines.append(
+            f"Depth up to one unknown scale, {scaling.origin}; --scale makes metres of it "
+            "(--scale=1 for a network that was trained to predict metres)"
+        )
     if outcome.images_per_second is not None:
         lines.append(f"{outcome.images_per_second:.3g} images/s after the first batch")
     return "\n".join(lines)

@@ -52,6 +52,13 @@ def test_names_are_relative_to_what_was_named(folder, text, names):
         assert not source.is_stream
 
 
+def test_the_video_of_pictures_is_called_as_their_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for text, title in ((str(folder), "in"), (".", "in"), ("*/*", "in"), ("b", "b"), ("a", "1")):
+        with open_input(text) as source:
+            assert source.title == title
+
+
 def test_nothing_to_do_is_an_error(tmp_path):
     for text in (tmp_path, tmp_path / "*.png"):
         with pytest.raises(DataError, match=r"holds no \.png"):
