@@ -88,7 +88,7 @@ def infer(checkpoint: Path, source: str, output: Path, options: Options) -> Outc
         targets = choose_targets(output, options.save, opened)
         _check(options, targets, opened)
         trained = load_depth_network(checkpoint)
-        if not (trained.has_config or options.image_shape):
+        if "data.image_shape" in trained.unsaid and not options.image_shape:
             raise ConfigError(
                 f"--image_shape is missing, and {checkpoint} does not say which its network was "
                 "trained at; for example --image_shape=192,640"

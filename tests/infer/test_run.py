@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import tiny
-from known_depth import KnowsOneScene, random_picture, write_picture
+from known_depth import KnowsOneScene, RedChannelIsInverseDepth, random_picture, write_picture
 from PIL import Image
 from ply_files import read_ply
 
@@ -210,6 +210,14 @@ def test_a_guessed_camera_is_warned_of(folder, caplog):
     (warning,) = [r.getMessage() for r in caplog.records if "--intrinsics=auto" in r.getMessage()]
     assert "guessed: fx = fy = 0.7 of the longer side" in warning
     assert "for 64x32 that is fx = fy = 45" in warning
+
+
+def test_weights_alone_do_not_say_the_size(folder, answer_with):
+    answer_with(RedChannelIsInverseDepth(), unsaid=("data.image_shape",))
+    with pytest.raises(ConfigError, match="--image_shape is missing, and .*run does not say"):
+        run_on(folder)
+    (path,) = run_on(folder, source="in/a.png", save=["npz"], image_shape=(64, 96)).written
+    assert np.load(path)["depth"].shape == (64, 96)
 
 
 def make_video(path: Path, brightness) -> Path:
