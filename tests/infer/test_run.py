@@ -214,7 +214,7 @@ def test_a_guessed_camera_is_warned_of(folder, caplog):
 
 def test_weights_alone_do_not_say_the_size(folder, answer_with):
     answer_with(RedChannelIsInverseDepth(), unsaid=("data.image_shape",))
-    with pytest.raises(ConfigError, match="--image_shape is missing, and .*run does not say"):
+    with pytest.raises(ConfigError, match=r"--image_shape is missing, and .*run does not say"):
         run_on(folder)
     (path,) = run_on(folder, source="in/a.png", save=["npz"], image_shape=(64, 96)).written
     assert np.load(path)["depth"].shape == (64, 96)
