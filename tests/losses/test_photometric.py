@@ -105,8 +105,8 @@ def how_to_compare(entry, expected):
     them may be off by up to 5 %. In most configurations these are one 3x3 window, in which the
     reference's own float32 is 4.4 % from its float64. Elsewhere 1e-5 was asked for and 3e-5 holds:
     the sums of SSIM's gradient, added in another order, round differently in 0.9 % of the pixels,
-    and jax 0.12 rounds three pixels beside the left border by 2.2e-5 to 3.9e-5, of which the worst is
-    an outlier (`border`, third scale; jax 0.10: 1.4e-5; in float64: 1.2e-5).
+    and jax 0.12 rounds three pixels beside the left border by 2.2e-5 to 3.9e-5, of which the worst
+    is an outlier (`border`, third scale; jax 0.10: 1.4e-5; in float64: 1.2e-5).
     """
     if entry == "metric.smoothness_loss":
         return {"tolerance": 1e-6, "scale": expected}
