@@ -159,10 +159,11 @@ def write_weights(
     options = ocp.CheckpointManagerOptions(
         step_format_fixed_length=STEP_DIGITS,
         cleanup_tmp_directories=True,
-        enable_async_checkpointing=False,  # which would copy everything first
+        enable_async_checkpointing=False,  # which would hold one, too
     )
+    arrays = jax.device_put(variables)  # of numpy's, Orbax would hold a second copy
     items = {
-        VARIABLES: ocp.args.StandardSave(variables),
+        VARIABLES: ocp.args.StandardSave(arrays),
         CONFIG: ocp.args.JsonSave(config),
         ORIGIN: ocp.args.JsonSave(origin),
     }

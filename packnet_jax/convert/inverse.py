@@ -76,7 +76,7 @@ def to_state_dict(
     tensors = {}
     for path, array in flat.items():
         name, layout = source_of(path, table, with_optional=with_optional)
-        tensors[name] = np.asarray(INVERSES[layout](np.asarray(array)), order="C")
+        tensors[name] = INVERSES[layout](np.asarray(array))
     return tensors | _skipped(tensors, table)
 
 
