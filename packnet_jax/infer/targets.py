@@ -21,7 +21,7 @@ class Targets:
     """The names of the files."""
 
     output: Path
-    """A file if it ends in one of `FILE_SUFFIXES`, else a folder."""
+    """A file if it ends as a picture or in one of `SINGLE_SUFFIXES`, else a folder."""
     kinds: tuple[str, ...]
     title: str
     """Of the video."""

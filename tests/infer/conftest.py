@@ -20,11 +20,19 @@ from packnet_jax.trained import TrainedDepthNetwork
 def answer_with(monkeypatch):
     """Puts another network into every checkpoint: that which is asked for, or red channels."""
 
-    def choose(network: nn.Module, shape: tuple[int, int] = tiny.SHAPE, **params: Any) -> None:
+    def choose(
+        network: nn.Module,
+        shape: tuple[int, int] = tiny.SHAPE,
+        *,
+        has_config: bool = True,
+        **params: Any,
+    ) -> None:
         raw = config_lib.default()
         raw.data.root, raw.data.image_shape = "nowhere", shape
         variables = {"params": {"depth_net": params}, "batch_stats": {"depth_net": {}}}
-        trained = TrainedDepthNetwork(network, variables, config_lib.resolve(raw), 7, Path("made"))
+        trained = TrainedDepthNetwork(
+            network, variables, config_lib.resolve(raw), 7, Path("made"), has_config
+        )
         monkeypatch.setattr(run, "load_depth_network", lambda _: trained)
 
     choose(RedChannelIsInverseDepth())

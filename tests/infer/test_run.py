@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import tiny
-from known_depth import KnowsOneScene, random_picture, write_picture
+from known_depth import KnowsOneScene, RedChannelIsInverseDepth, random_picture, write_picture
 from PIL import Image
 from ply_files import read_ply
 
@@ -17,8 +17,9 @@ from packnet_jax.errors import ConfigError, DataError
 from packnet_jax.infer import run
 from packnet_jax.infer.calibration import Calibration
 from packnet_jax.infer.inputs import open_input
+from packnet_jax.infer.options import Options, parse_image_shape
 from packnet_jax.infer.outputs import COLOUR_INERTIA, CloudOptions
-from packnet_jax.infer.run import Options, infer, parse_image_shape
+from packnet_jax.infer.run import infer
 from packnet_jax.infer.scaling import CameraHeight, GivenFactor, GroundTruthMedian
 from packnet_jax.infer.video import VideoFile
 from packnet_jax.visualize import write_depth
@@ -210,6 +211,14 @@ def test_a_guessed_camera_is_warned_of(folder, caplog):
     (warning,) = [r.getMessage() for r in caplog.records if "--intrinsics=auto" in r.getMessage()]
     assert "guessed: fx = fy = 0.7 of the longer side" in warning
     assert "for 64x32 that is fx = fy = 45" in warning
+
+
+def test_weights_alone_do_not_say_the_size(folder, answer_with):
+    answer_with(RedChannelIsInverseDepth(), has_config=False)
+    with pytest.raises(ConfigError, match=r"--image_shape is missing, and .*run does not say"):
+        run_on(folder)
+    (path,) = run_on(folder, source="in/a.png", save=["npz"], image_shape=(64, 96)).written
+    assert np.load(path)["depth"].shape == (64, 96)
 
 
 def make_video(path: Path, brightness) -> Path:
