@@ -14,8 +14,9 @@ from absl import app, flags, logging
 
 from packnet_jax.errors import ConfigError, PacknetError
 from packnet_jax.infer.calibration import Calibration
+from packnet_jax.infer.options import Options, parse_image_shape
 from packnet_jax.infer.outputs import CloudOptions
-from packnet_jax.infer.run import Options, infer, parse_image_shape
+from packnet_jax.infer.run import infer
 from packnet_jax.infer.scaling import parse_scale
 from packnet_jax.infer.targets import KINDS
 
@@ -104,6 +105,10 @@ def options_of_flags() -> Options:
     Raises:
         PacknetError: one of them does not fit.
     """
+    if not NEAR.value < FAR.value:
+        raise ConfigError(
+            f"--near, --far: given {NEAR.value:g} and {FAR.value:g}, expected near < far"
+        )
     return Options(
         save=SAVE.value,
         image_shape=parse_image_shape(IMAGE_SHAPE.value),

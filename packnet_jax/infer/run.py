@@ -2,9 +2,8 @@
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,18 +16,17 @@ from jaxtyping import Array, Float
 from numpy import ndarray
 from tqdm import tqdm
 
-from packnet_jax.config import SHAPE_MULTIPLE
 from packnet_jax.data.transforms import resize_image, to_float
 from packnet_jax.depth_maps import inv_depth_to_depth
 from packnet_jax.errors import ConfigError, DataError
 from packnet_jax.evaluate import predict_pair
 from packnet_jax.infer.calibration import Calibration
 from packnet_jax.infer.inputs import Frame, Source, Unreadable, open_input
-from packnet_jax.infer.outputs import CloudOptions, Writer, open_writer
+from packnet_jax.infer.options import Options
+from packnet_jax.infer.outputs import Writer, open_writer
 from packnet_jax.infer.prediction import Prediction
 from packnet_jax.infer.scaling import (
     METRES,
-    AsPredicted,
     CameraHeight,
     Scaling,
     check_partners,
@@ -37,25 +35,6 @@ from packnet_jax.infer.targets import PLY, Targets, check_targets, choose_target
 from packnet_jax.sfm import Variables, infer_inv_depth
 from packnet_jax.signals import StopSignal, stop_signal
 from packnet_jax.trained import TrainedDepthNetwork, load_depth_network
-
-
-@dataclass(frozen=True)
-class Options:
-    """How inference is run; see the flags of `packnet_jax.infer.__main__`."""
-
-    save: Sequence[str] = ()
-    image_shape: tuple[int, int] | None = None
-    """Height and width the network works at; None for those of its training."""
-    batch_size: int = 1
-    flip: bool = False
-    """Average with the prediction for the mirrored picture."""
-    calibration: Calibration | None = None
-    scaling: Scaling = field(default_factory=AsPredicted)
-    cloud: CloudOptions = field(default_factory=CloudOptions)
-    fps: float | None = None
-    """Of the video; None for the source's."""
-    max_frames: int | None = None
-    overwrite: bool = False
 
 
 class Outcome(NamedTuple):
@@ -102,26 +81,6 @@ def infer(checkpoint: Path, source: str, output: Path, options: Options) -> Outc
         raise DataError(f"--input: no frame came from {source}")
     print(_summary(outcome, trained, output, options.scaling))
     return outcome
-
-
-def parse_image_shape(words: Sequence[str] | None) -> tuple[int, int] | None:
-    """`H,W` as two positive multiples of 32.
-
-    Raises:
-        ConfigError: it is something else.
-    """
-    if words is None:
-        return None
-    numbers = [int(w) for w in words if w.strip().isdigit()]
-    fits = len(words) == len(numbers) == 2 and all(
-        n > 0 and n % SHAPE_MULTIPLE == 0 for n in numbers
-    )
-    if not fits:
-        raise ConfigError(
-            f"--image_shape: given {','.join(words)!r}, expected H,W, both multiples of "
-            f"{SHAPE_MULTIPLE}, such as 192,640"
-        )
-    return numbers[0], numbers[1]
 
 
 @partial(jax.jit, static_argnames=("depth_net", "flip"))

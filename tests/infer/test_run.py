@@ -17,8 +17,9 @@ from packnet_jax.errors import ConfigError, DataError
 from packnet_jax.infer import run
 from packnet_jax.infer.calibration import Calibration
 from packnet_jax.infer.inputs import open_input
+from packnet_jax.infer.options import Options, parse_image_shape
 from packnet_jax.infer.outputs import COLOUR_INERTIA, CloudOptions
-from packnet_jax.infer.run import Options, infer, parse_image_shape
+from packnet_jax.infer.run import infer
 from packnet_jax.infer.scaling import CameraHeight, GivenFactor, GroundTruthMedian
 from packnet_jax.infer.video import VideoFile
 from packnet_jax.visualize import write_depth
