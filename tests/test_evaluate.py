@@ -285,13 +285,13 @@ def test_a_batch_of_two_gives_the_numbers_of_one(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_half_precision_moves_errors_by_2_percent_and_accuracies_by_0_005_at_most(name):
+def test_half_precision_moves_errors_by_2_percent_and_accuracies_by_0_01_at_most(name):
     half = golden_evaluation(name, compute_dtype="bfloat16").metrics
     full = golden_evaluation(name).metrics
     for mode in MODES:
         assert half[mode] != full[mode]
         for metric, value in full[mode].items():
-            allowed = 0.005 if metric in ("a1", "a2", "a3") else 0.02 * value
+            allowed = 0.01 if metric in ("a1", "a2", "a3") else 0.02 * value
             assert half[mode][metric] == pytest.approx(value, abs=allowed), (mode, metric)
 
 
