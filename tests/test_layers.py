@@ -13,6 +13,7 @@ LAYERS = {
     "packnet_jax.quiet": 0,
     "packnet_jax.typed_config": 0,
     "packnet_jax.signals": 0,
+    "packnet_jax.data_config": 0.3,
     "packnet_jax.config": 0.5,  # raises the errors
     "packnet_jax.sharding": 0.5,
     "packnet_jax.eval_config": 0.7,

@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from packnet_jax import config as config_lib
 from packnet_jax import runs, trained
 from packnet_jax.checkpoint import Checkpointer, read_config
+from packnet_jax.data_config import SyntheticConfig
 from packnet_jax.eval_config import Given
 from packnet_jax.sfm import Networks
 
@@ -28,9 +29,7 @@ def config(tmp_path) -> config_lib.Config:
     streets = {
         "name": "synthetic_drive",
         "depth_type": "dense",
-        "synthetic": config_lib.SyntheticConfig(
-            num_streets=2, num_test_streets=1, frames_per_street=4
-        ),
+        "synthetic": SyntheticConfig(num_streets=2, num_test_streets=1, frames_per_street=4),
     }
     raw = config_lib.default()
     raw.data.root = str(make_kitti(tmp_path / "kitti", {1: 6}, [(1, i) for i in range(1, 5)]))

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from packnet_jax import config as config_lib
-from packnet_jax.config import NETWORK_KINDS, Config, SourceConfig
+from packnet_jax.config import NETWORK_KINDS, Config
 from packnet_jax.convert.yacs_defaults import DEFAULTS
+from packnet_jax.data_config import SourceConfig
 from packnet_jax.errors import CheckpointError, ConfigError
 
 SAME: Mapping[str, str] = {

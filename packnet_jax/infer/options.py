@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from packnet_jax.config import SHAPE_MULTIPLE
+from packnet_jax.data_config import SHAPE_MULTIPLE
 from packnet_jax.errors import ConfigError
 from packnet_jax.infer.calibration import Calibration
 from packnet_jax.infer.outputs import CloudOptions

@@ -15,8 +15,8 @@ from real_data import end_to_end, kitti_mini, kitti_tiny
 
 from packnet_jax.data.examples import EvalPipeline
 from packnet_jax.data.index import SampleIndex, make_index
-from packnet_jax.data.open import open_kitti_raw
 from packnet_jax.data.pipeline import TrainPipeline
+from packnet_jax.data.sources import open_kitti_raw
 from packnet_jax.data.store import FrameStore
 from packnet_jax.data.transforms import resize_depth, resize_depth_nearest
 

@@ -7,8 +7,9 @@ from frame_stores import memory_store
 
 from packnet_jax import config as config_lib
 from packnet_jax.data.examples import EvalPipeline
-from packnet_jax.data.open import open_data_sets, open_kitti_raw
+from packnet_jax.data.open import open_data_sets
 from packnet_jax.data.pipeline import TrainPipeline
+from packnet_jax.data.sources import open_kitti_raw
 from packnet_jax.data.store import FrameStore
 from packnet_jax.errors import DataError
 

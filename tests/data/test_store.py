@@ -11,7 +11,7 @@ from frame_stores import SHAPE, memory_store, metadata, pose, record
 from PIL import Image
 
 from packnet_jax.data.index import make_index
-from packnet_jax.data.open import open_kitti_raw
+from packnet_jax.data.sources import open_kitti_raw
 from packnet_jax.data.store import FrameStore
 from packnet_jax.errors import DataError
 
@@ -68,7 +68,7 @@ def test_reading_needs_no_tensorflow(kitti):
         "import sys\n"
         "from packnet_jax.data.examples import EvalPipeline\n"
         "from packnet_jax.data.pipeline import TrainPipeline\n"
-        "from packnet_jax.data.open import open_kitti_raw\n"
+        "from packnet_jax.data.sources import open_kitti_raw\n"
         f"store = open_kitti_raw(**{kitti!r})\n"
         "TrainPipeline(store, image_shape=(8, 16), batch_size=2, with_depth=True,\n"
         "    with_pose=True, with_stereo=True, jittering=(.2, .2, .2, .05)).batch(0, 0)\n"
@@ -81,7 +81,7 @@ def test_reading_needs_no_tensorflow(kitti):
 def test_processes_that_build_at_once_share_one_set(kitti, tmp_path):
     options = kitti | {"tfds_dir": str(tmp_path)}
     code = (
-        "from packnet_jax.data.open import open_kitti_raw\n"
+        "from packnet_jax.data.sources import open_kitti_raw\n"
         f"print(len(open_kitti_raw(**{options!r})))\n"
     )
     started = [
