@@ -19,6 +19,7 @@ from ml_collections import config_flags
 from packnet_jax import config as config_lib
 from packnet_jax import sharding
 from packnet_jax.data.open import open_data_sets
+from packnet_jax.objectives import OBJECTIVES
 from packnet_jax.sfm import Networks
 from packnet_jax.train.dashboard import memory_gib
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
@@ -33,12 +34,18 @@ def main(_: Sequence[str]) -> None:
     """Prints one row per quantity."""
     config = config_lib.resolve(CONFIG.value)
     data = open_data_sets(config)
-    networks = Networks.from_config(config.model)
+    networks = Networks.from_config(config.model, config.needs)
     mesh = sharding.make_mesh()
     optimizer = make_optimizer(config.optim)
     rates = make_learning_rates(config.optim, data.train.steps_per_epoch)
     step = make_train_step(
-        networks, config.loss, optimizer, rates, seed=config.seed, num_steps=1000, mesh=mesh
+        networks,
+        OBJECTIVES[config.objective](config.loss),
+        optimizer,
+        rates,
+        seed=config.seed,
+        num_steps=1000,
+        mesh=mesh,
     )
 
     def create(key):

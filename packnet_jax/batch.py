@@ -46,3 +46,9 @@ class Batch(NamedTuple):
 
     stereo_T_target: Float[AnyArray, "b 4 4"] | None = None
     """Transform from the target camera to the other eye, metres."""
+
+    input_depth: Float[AnyArray, "b h w 1"] | None = None
+    """Sparse depth that the depth network sees beside `rgb`, at its size, metres, 0 = none."""
+
+    mask: Float[AnyArray, "b h w 1"] | None = None
+    """1 where a pixel of the target counts, 0 where losses leave it out; None: all count."""

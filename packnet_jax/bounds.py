@@ -1,4 +1,4 @@
-"""Minimum and bounds whose gradient always arrives somewhere.
+"""Minimum, bounds and absolute value with the gradients of torch, whatever a compiler does.
 
 The gradient of `jnp.minimum` and its kin goes where an operand equals the result. A compiler may
 compute the operand anew for that comparison, round it differently, and find no equal: the pixel
@@ -6,6 +6,7 @@ then has no gradient. Here the comparison that chooses the value also chooses th
 """
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 
@@ -28,3 +29,8 @@ def at_most(x: Float[Array, "*s"], bound: float | Float[Array, "*#s"]) -> Float[
     Source: torch.clamp, whose gradient does the same.
     """
     return jnp.where(x > bound, bound, x)
+
+
+def magnitude(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """|x|; the gradient at 0 is 0, as torch.abs has it (that of `jnp.abs` is 1 there)."""
+    return x * lax.stop_gradient(jnp.sign(x))

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from ml_collections import ConfigDict
 
-from packnet_jax.data_config import DataConfig, SourceConfig, data_rules
+from packnet_jax.data_config import DataConfig, Rule, SourceConfig, data_rules
 from packnet_jax.errors import ConfigError
+from packnet_jax.loss_config import LossConfig, Needs, ObjectiveName, needs_of
 from packnet_jax.typed_config import build, fields_of, within
 
 NetworkKind = Literal["depth_net", "pose_net"]
@@ -70,24 +71,6 @@ class InitConfig:
             "pose_net": self.pose_net or self.model,
         }
         return {kind: path for kind, path in paths.items() if path}
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """The self-supervised objective, under the original's names and with its defaults."""
-
-    num_scales: int = within(4, 1, 4)
-    progressive_scaling: float = within(0.0, 0, 1)
-    flip_lr_prob: float = within(0.5, 0, 1)
-    upsample_depth_maps: bool = True
-    ssim_loss_weight: float = within(0.85, 0, 1)
-    smooth_loss_weight: float = within(0.001, 0)
-    C1: float = within(1e-4, 0)
-    C2: float = within(9e-4, 0)
-    photometric_reduce_op: Literal["min", "mean"] = "min"
-    clip_loss: float = within(0.0, 0)
-    padding_mode: Literal["zeros", "border", "reflection"] = "zeros"
-    automask_loss: bool = True
 
 
 @dataclass(frozen=True)
@@ -192,14 +175,21 @@ class Config:
     """One experiment."""
 
     seed: int = within(42, 0)
+    objective: ObjectiveName = "self_supervised"
+    """What is learnt from a batch; its settings are in `loss`."""
     model: ModelConfig = ModelConfig()
     init: InitConfig = InitConfig()
-    loss: LossConfig = LossConfig()
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     optim: OptimConfig = OptimConfig()
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     save: SaveConfig = SaveConfig()
+
+    @property
+    def needs(self) -> Needs:
+        """What the objective asks of networks and data."""
+        return needs_of(self.objective, self.loss)
 
 
 def default() -> Any:
@@ -262,6 +252,7 @@ def _violations(c: Config) -> list[str]:
             "crop alike or set eval.median_baseline=False",
         ),
         *data_rules(data),
+        *_objective_rules(c),
         (
             c.loss.photometric_reduce_op == "min" or not c.loss.automask_loss,
             "loss.photometric_reduce_op, loss.automask_loss: given 'mean' and True, but "
@@ -285,7 +276,48 @@ def _violations(c: Config) -> list[str]:
     return [f"config.{message}" for holds, message in rules if not holds]
 
 
-def _imagenet_rule(field: str, network: NetworkConfig) -> tuple[bool, str]:
+def _objective_rules(c: Config) -> list[Rule]:
+    """What the objective asks for."""
+    data, needs, weight = c.data, c.needs, c.loss.supervised_loss_weight
+    sources = [
+        (data, "data"),
+        *((s, f"data.more_train[{i}]") for i, s in enumerate(data.more_train)),
+    ]
+    return [
+        (
+            data.back_context + data.forward_context >= 1 or not needs.motion,
+            "data.back_context, data.forward_context: both 0, but self-supervision compares a "
+            "frame with its neighbours; set one of them to 1",
+        ),
+        (
+            weight > 0 or c.objective not in ("semi_supervised", "completion"),
+            f"loss.supervised_loss_weight: given 0, but {c.objective} is about measured depth; "
+            "choose a weight in (0, 1], or objective='self_supervised'",
+        ),
+        (
+            needs.motion or not c.init.pose_net,
+            f"init.pose_net: given {c.init.pose_net!r}, but objective={c.objective!r} with "
+            "loss.supervised_loss_weight=1 has no pose network; leave it empty",
+        ),
+        *(
+            (
+                bool(s.depth_type) or not s.name or not needs.depth,
+                f"{at}.depth_type: empty, but objective={c.objective!r} learns from measured depth",
+            )
+            for s, at in sources
+        ),
+        *(
+            (
+                bool(s.input_depth_type) or not s.name or not needs.input_depth,
+                f"{at}.input_depth_type: empty, but objective={c.objective!r} learns from sparse "
+                "depth beside the picture",
+            )
+            for s, at in sources
+        ),
+    ]
+
+
+def _imagenet_rule(field: str, network: NetworkConfig) -> Rule:
     """A version that starts from ImageNet weights says where they are, and no other does."""
     wanted, plain = network.version.endswith("pt"), network.version.removesuffix("pt")
     given = network.imagenet_weights
@@ -302,7 +334,7 @@ def _imagenet_rule(field: str, network: NetworkConfig) -> tuple[bool, str]:
     return wanted == bool(given), f"model.{field}.imagenet_weights: {problem}"
 
 
-def _init_rule(field: str, network: NetworkConfig, init: InitConfig) -> tuple[bool, str]:
+def _init_rule(field: str, network: NetworkConfig, init: InitConfig) -> Rule:
     """A network starts from one file."""
     given = {
         "init.model": init.model,

@@ -172,11 +172,6 @@ def data_rules(data: DataConfig) -> list[Rule]:
             f"data.store_resized: given True, but {data.name} has no resized variant; set False",
         ),
         (
-            data.back_context + data.forward_context >= 1,
-            "data.back_context, data.forward_context: both 0, but self-supervision compares a "
-            "frame with its neighbours; set one of them to 1",
-        ),
-        (
             len(data.strides) > 0 and all(s >= 1 for s in data.strides),
             f"data.strides: given {data.strides}, expected at least one stride >= 1",
         ),

@@ -39,12 +39,12 @@ def train_run(config: Config, *, workdir: Path) -> None:
     """
     mesh = sharding.make_mesh()
     sharding.check_batch_size(config.train.batch_size, mesh, accumulate=config.train.accumulate)
-    if not config.model.pose_net.name:
+    if config.needs.motion and not config.model.pose_net.name:
         raise ConfigError(
             "config.model.pose_net.name: empty, but training learns from video and needs one, "
             "such as --config.model.pose_net.name=PoseNet"
         )
-    networks = Networks.from_config(config.model)
+    networks = Networks.from_config(config.model, config.needs)
     check_input_depth(config, networks.depth_net)
     prepare_workdir(workdir, config)
     if not checkpoint.has_checkpoint(workdir):
@@ -206,12 +206,13 @@ def _compare_with_earlier(path: Path, config: Config) -> None:
 
 
 def _overview(config: Config, data: DataSets, workdir: Path, mesh: jax.sharding.Mesh) -> str:
-    depth_net, pose_net = config.model.depth_net, config.model.pose_net
+    networks = [config.model.depth_net, *([config.model.pose_net] if config.needs.motion else [])]
+    names = " + ".join(f"{network.name}{network.version}" for network in networks)
     height, width = config.data.image_shape
     devices = f"{mesh.size} x {mesh.devices.flat[0].device_kind}"
     return (
-        f"packnet_jax: {depth_net.name}{depth_net.version} + {pose_net.name}{pose_net.version} at "
-        f"{height}x{width}, batch {config.train.batch_size} on {devices}\n"
+        f"packnet_jax: {names} at {height}x{width}, {config.objective}, batch "
+        f"{config.train.batch_size} on {devices}\n"
         f"Training on {len(data.train)} samples of {data.train_name}, evaluating on "
         f"{' and '.join(f'{len(e.examples)} of {e.name}' for e in data.evaluations)}\n"
         f"Workdir {workdir}"

@@ -1,19 +1,20 @@
-"""Structure from motion, learned: from a batch to predictions to the objective."""
+"""Structure from motion, learned: from a batch to predictions."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from packnet_jax.batch import Batch
-from packnet_jax.config import LossConfig, ModelConfig
+from packnet_jax.config import ModelConfig, NetworkKind
+from packnet_jax.errors import ConfigError
 from packnet_jax.geometry.transforms import pose_vector_to_transform
-from packnet_jax.image import flip_lr, resize_nearest
-from packnet_jax.losses.photometric import multi_view_photometric_loss
+from packnet_jax.image import flip_lr
+from packnet_jax.loss_config import Needs
 from packnet_jax.networks import init_depth_net, init_pose_net, make_depth_net, make_pose_net
 from packnet_jax.networks.norm import at_least_float32
 
@@ -23,37 +24,52 @@ ComputeDtype = Literal["float32", "bfloat16"]
 
 
 class Networks(NamedTuple):
-    """The two networks that are trained together."""
+    """The networks that are trained together."""
 
     depth_net: nn.Module
     """(rgb, train) -> inverse depth pyramid."""
-    pose_net: nn.Module
-    """(rgb, rgb_context, train) -> translation and Euler angles of context_T_target."""
+    pose_net: nn.Module | None
+    """(rgb, rgb_context, train) -> translation and Euler angles of context_T_target; None where
+    nothing is learnt from motion."""
     compute_dtype: ComputeDtype = "float32"
-    """What both compute in while training."""
+    """What they compute in while training."""
 
     @classmethod
-    def from_config(cls, model: ModelConfig) -> "Networks":
-        """The networks by their names; raises ConfigError for an unknown one."""
-        return cls(
-            make_depth_net(
-                model.depth_net.name,
-                model.depth_net.version,
-                initial_inv_depth=model.initial_inv_depth,
-                dropout=model.depth_net.dropout,
-            ),
-            make_pose_net(model.pose_net.name, model.pose_net.version),
-            model.compute_dtype,
+    def from_config(cls, model: ModelConfig, needs: Needs | None = None) -> "Networks":
+        """The networks by their names; no pose network where the objective needs none.
+
+        Raises:
+            ConfigError: unknown names or versions, or a depth network that can not do what the
+                objective needs.
+        """
+        needs = needs or Needs()
+        depth_net = make_depth_net(
+            model.depth_net.name,
+            model.depth_net.version,
+            initial_inv_depth=model.initial_inv_depth,
+            dropout=model.depth_net.dropout,
         )
+        if needs.input_depth and not takes_input_depth(depth_net):
+            raise ConfigError(
+                f"config.model.depth_net.name: given {model.depth_net.name!r}, which takes "
+                "pictures alone, but the objective learns from sparse depth beside them; take "
+                "PackNetSAN01"
+            )
+        pose_net = None
+        if needs.motion:
+            pose_net = make_pose_net(model.pose_net.name, model.pose_net.version)
+        return cls(depth_net, pose_net, model.compute_dtype)
 
     def init(self, key: Array, image_shape: tuple[int, int], num_context: int) -> Variables:
-        """Fresh `params` and `batch_stats`, each with `depth_net` and `pose_net`.
+        """Fresh `params` and `batch_stats`, each with `depth_net` and `pose_net` ({} for none).
 
         Pure: run it under `jax.jit` to place the result, under `jax.eval_shape` for shapes alone.
         """
         depth_key, pose_key = jax.random.split(key)
         depth_net = init_depth_net(self.depth_net, depth_key, image_shape)
-        pose_net = init_pose_net(self.pose_net, pose_key, image_shape, num_context)
+        pose_net: Variables = {}
+        if self.pose_net is not None:
+            pose_net = init_pose_net(self.pose_net, pose_key, image_shape, num_context)
         return {
             collection: {
                 "depth_net": depth_net.get(collection, {}),
@@ -63,32 +79,25 @@ class Networks(NamedTuple):
         }
 
 
+class Completed(NamedTuple):
+    """What sparse depth beside the picture adds."""
+
+    inv_depth_pyramid: tuple[Float[Array, "b _h _w 1"], ...]
+    depth_loss: Float[Array, ""]
+    """How far its features are from those of the picture alone; see `feature_matching_loss`."""
+
+
 class Predictions(NamedTuple):
     """What the networks say of a batch."""
 
     inv_depth_pyramid: tuple[Float[Array, "b _h _w 1"], ...]
-    context_T_target: Float[Array, "b n 4 4"]
+    """From the picture alone."""
+    context_T_target: Float[Array, "b n 4 4"] | None
+    """None without a pose network."""
     batch_stats: dict[str, Any]
     """Updated running statistics of both networks."""
-
-
-class Pictures(NamedTuple):
-    """Maps of one sample, for the dashboard; images in [0, 1]."""
-
-    rgb: Float[Array, "h w 3"]
-    inv_depth: Float[Array, "h w 1"]
-    warped_context: Float[Array, "n h w 3"]
-    photometric_error: Float[Array, "h w 1"]
-    automask: Float[Array, "h w 1"]
-
-
-class Objective(NamedTuple):
-    """The loss of a batch and what came with it."""
-
-    loss: Float[Array, ""]
-    terms: dict[str, Float[Array, ""]]
-    batch_stats: dict[str, Any]
-    pictures: Pictures
+    completed: Completed | None = None
+    """None where no sparse depth was asked for."""
 
 
 def predict(
@@ -97,83 +106,44 @@ def predict(
     batch: Batch,
     *,
     flip: Bool[Array, ""] | bool,
+    with_input_depth: bool = False,
     dropout_key: PRNGKeyArray | None = None,
 ) -> Predictions:
-    """Runs both networks in training mode.
+    """Runs the networks in training mode.
 
     Args:
-        flip: whether the depth network sees the mirrored image; its output is mirrored back. One
-            draw for the batch.
+        flip: whether the depth network sees the mirrored image and sparse depth; its output is
+            mirrored back. One draw for the batch.
+        with_input_depth: whether the depth network runs a second time, with the batch's sparse
+            depth.
         dropout_key: decides what a depth network with dropout drops; others need none.
 
     Source: packnet-sfm models/SfmModel.py: SfmModel.forward.
     """
     flip = jnp.asarray(flip)
     mirrored = _flip_if(flip, batch.rgb)
-    pyramid, depth_stats = _apply(networks, "depth_net", variables, mirrored, key=dropout_key)
-    pose_vector, pose_stats = _apply(networks, "pose_net", variables, batch.rgb, batch.rgb_context)
+    completed = None
+    if with_input_depth:
+        inputs = mirrored, _flip_if(flip, batch.input_depth)
+        output, depth_stats = _apply(
+            networks, "depth_net", variables, *inputs, key=dropout_key, method=_with_and_without
+        )
+        pyramid = output.inv_depth_pyramid
+        mirrored_back = tuple(_flip_if(flip, x) for x in output.inv_depth_pyramid_rgbd)
+        completed = Completed(mirrored_back, output.depth_loss)
+    else:
+        pyramid, depth_stats = _apply(networks, "depth_net", variables, mirrored, key=dropout_key)
+    motion, pose_stats = None, {}
+    if networks.pose_net is not None:
+        pictures = batch.rgb, batch.rgb_context
+        pose_vector, pose_stats = _apply(networks, "pose_net", variables, *pictures)
+        motion = pose_vector_to_transform(pose_vector)
     return Predictions(
         inv_depth_pyramid=tuple(_flip_if(flip, inv_depth) for inv_depth in pyramid),
-        context_T_target=pose_vector_to_transform(pose_vector),
+        context_T_target=motion,
         batch_stats={"depth_net": depth_stats, "pose_net": pose_stats},
+        completed=completed,
     )
-
-
-def self_supervised_objective(
-    networks: Networks,
-    variables: Variables,
-    batch: Batch,
-    loss: LossConfig,
-    *,
-    flip: Bool[Array, ""] | bool,
-    progress: Float[Array, ""] | float,
-    dropout_key: PRNGKeyArray | None = None,
-) -> Objective:
-    """Photometric and smoothness loss of one batch.
-
-    Args:
-        flip: see `predict`.
-        progress: how far training has come, in [0, 1]; only progressive scaling asks.
-        dropout_key: see `predict`.
-
-    Source: packnet-sfm models/SelfSupModel.py: SelfSupModel.forward.
-    """
-    predictions = predict(networks, variables, batch, flip=flip, dropout_key=dropout_key)
-    pyramid = predictions.inv_depth_pyramid
-    if loss.upsample_depth_maps:
-        full_shape = pyramid[0].shape[1:3]
-        pyramid = tuple(resize_nearest(inv_depth, full_shape) for inv_depth in pyramid)
-    result = multi_view_photometric_loss(
-        batch.rgb_original,
-        batch.rgb_context_original,
-        pyramid,
-        batch.intrinsics,
-        predictions.context_T_target,
-        num_scales=loss.num_scales,
-        ssim_loss_weight=loss.ssim_loss_weight,
-        smooth_loss_weight=loss.smooth_loss_weight,
-        C1=loss.C1,
-        C2=loss.C2,
-        photometric_reduce_op=loss.photometric_reduce_op,
-        clip_loss=loss.clip_loss,
-        automask_loss=loss.automask_loss,
-        padding_mode=loss.padding_mode,
-        progressive_scaling=loss.progressive_scaling,
-        progress=progress,
-    )
-    terms = {
-        "loss": result.total,
-        "photometric_loss": result.photometric,
-        "smoothness_loss": result.smoothness,
-    }
-    pictures = Pictures(
-        rgb=batch.rgb_original[0],
-        inv_depth=lax.stop_gradient(pyramid[0][0]),
-        warped_context=result.maps.warped[0],
-        photometric_error=jnp.mean(result.maps.error[0], -1, keepdims=True),
-        automask=jnp.mean(result.maps.automask[0], -1, keepdims=True),
-    )
-    return Objective(result.total, terms, predictions.batch_stats, pictures)
 
 
 def infer_inv_depth(
@@ -202,12 +172,17 @@ def takes_input_depth(depth_net: nn.Module) -> bool:
     return "input_depth" in inspect.signature(depth_net.__call__).parameters
 
 
+def _with_and_without(depth_net: Any, *inputs: Array, train: bool) -> Any:
+    return depth_net.with_and_without_depth(*inputs, train=train)
+
+
 def _apply(
     networks: Networks,
-    name: str,
+    name: NetworkKind,
     variables: Variables,
     *inputs: Array,
     key: PRNGKeyArray | None = None,
+    method: Callable[..., Any] | None = None,
 ) -> tuple[Any, Any]:
     """Output and new running statistics of one network in training mode.
 
@@ -218,7 +193,9 @@ def _apply(
     own = {"params": params, "batch_stats": variables["batch_stats"][name]}
     network: nn.Module = getattr(networks, name)
     rngs = {} if key is None else {"dropout": key}
-    output, updated = network.apply(own, *inputs, train=True, rngs=rngs, mutable=["batch_stats"])
+    output, updated = network.apply(
+        own, *inputs, train=True, rngs=rngs, mutable=["batch_stats"], method=method
+    )
     return output, updated.get("batch_stats", {})
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from packnet_jax.bounds import at_least, at_most, smaller_of
+from packnet_jax.bounds import at_least, at_most, magnitude, smaller_of
 
 NAN = float("nan")
 
@@ -45,3 +45,10 @@ def test_bounds_hold_and_keep_nan(bound):
 def test_gradient_passes_up_to_the_bound_itself(bound, expected):
     x = jnp.array([-2.0, 0.5, 3.0])
     np.testing.assert_array_equal(jax.grad(lambda x: bound(x, 0.5).sum())(x), expected)
+
+
+def test_magnitude_has_no_slope_at_0():
+    x = jnp.array([-2.0, -0.0, 0.0, 3.0])
+    np.testing.assert_array_equal(magnitude(x), np.abs(x))
+    np.testing.assert_array_equal(jax.grad(lambda x: magnitude(x).sum())(x), [-1, 0, 0, 1])
+    assert jnp.isnan(magnitude(jnp.float32(NAN)))

@@ -15,7 +15,8 @@ from packnet_jax.batch import Batch
 from packnet_jax.errors import ConfigError
 from packnet_jax.evaluate import predict_pair
 from packnet_jax.networks import make_depth_net
-from packnet_jax.sfm import Networks, self_supervised_objective, takes_input_depth
+from packnet_jax.objectives import OBJECTIVES
+from packnet_jax.sfm import Networks, predict, takes_input_depth
 
 FILES = sorted(p.stem for p in (Path(__file__).parents[1] / "configs").glob("[!_]*.py"))
 
@@ -44,7 +45,10 @@ def with_pose_net(name):
 def test_every_file_trains_abstractly(name):
     """Shapes alone: networks and objective fit together at the recipe's size."""
     config = config_lib.resolve(loaded(name))
-    networks, (height, width) = Networks.from_config(config.model), config.data.image_shape
+    networks, (height, width) = (
+        Networks.from_config(config.model, config.needs),
+        config.data.image_shape,
+    )
     num_context = config.data.back_context + config.data.forward_context
 
     def image(*leading):
@@ -58,24 +62,27 @@ def test_every_file_trains_abstractly(name):
         intrinsics=jax.ShapeDtypeStruct((1, 3, 3), jnp.float32),
         index=jax.ShapeDtypeStruct((1,), jnp.int32),
         valid=jax.ShapeDtypeStruct((1,), jnp.bool_),
+        depth=jax.ShapeDtypeStruct((1, height, width, 1), jnp.float32),
+        input_depth=jax.ShapeDtypeStruct((1, height, width, 1), jnp.float32),
+        context_T_target=jax.ShapeDtypeStruct((1, num_context, 4, 4), jnp.float32),
     )
     variables = jax.eval_shape(
         lambda key: networks.init(key, config.data.image_shape, num_context), jax.random.key(0)
     )
-    objective = jax.eval_shape(
-        lambda v, b: self_supervised_objective(
+    objective = OBJECTIVES[config.objective](config.loss)
+
+    def measure(variables, batch):
+        predictions = predict(
             networks,
-            v,
-            b,
-            config.loss,
+            variables,
+            batch,
             flip=True,
-            progress=0.5,
+            with_input_depth=objective.needs.input_depth,
             dropout_key=jax.random.key(0),
-        ),
-        variables,
-        batch,
-    )
-    assert objective.loss.shape == ()
+        )
+        return objective.measure(predictions, batch, 0.5)
+
+    assert jax.eval_shape(measure, variables, batch).total.shape == ()
 
 
 @pytest.mark.parametrize("name", FILES)

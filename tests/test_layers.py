@@ -14,6 +14,7 @@ LAYERS = {
     "packnet_jax.typed_config": 0,
     "packnet_jax.signals": 0,
     "packnet_jax.data_config": 0.3,
+    "packnet_jax.loss_config": 0.3,
     "packnet_jax.config": 0.5,  # raises the errors
     "packnet_jax.sharding": 0.5,
     "packnet_jax.eval_config": 0.7,
@@ -30,6 +31,7 @@ LAYERS = {
     "packnet_jax.point_cloud": 2,
     "packnet_jax.convert": 3,
     "packnet_jax.sfm": 3,
+    "packnet_jax.objectives": 3.3,
     "tfds_builders": 3,
     "packnet_jax.data": 3.5,
     "packnet_jax.trained": 4,

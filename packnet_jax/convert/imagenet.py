@@ -35,7 +35,7 @@ def with_imagenet_encoders(variables: Mapping[str, Any], model: ModelConfig) -> 
     started = {collection: dict(networks) for collection, networks in variables.items()}
     for name in ("depth_net", "pose_net"):
         path = getattr(model, name).imagenet_weights
-        if not path:
+        if not path or not variables["params"][name]:
             continue
         template = {c: {"encoder": networks[name]["encoder"]} for c, networks in started.items()}
         try:

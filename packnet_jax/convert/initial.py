@@ -28,6 +28,8 @@ def with_initial_weights(variables: Mapping[str, Any], config: Config) -> dict[s
     """
     started = with_imagenet_encoders(variables, config.model)
     for kind, path in config.init.paths.items():
+        if not variables["params"][kind]:
+            continue  # `init.model` of an objective that needs no pose network
         own = {collection: networks[kind] for collection, networks in variables.items()}
         try:
             weights = _weights(kind, Path(path).expanduser(), own, config)

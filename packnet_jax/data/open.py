@@ -69,6 +69,8 @@ def open_data_sets(config: Config) -> DataSets:
         jittering=data.jittering,
         shuffle=data.shuffle,
         repeats=[source.repeat for source in data.train_sources],
+        with_depth=config.needs.depth,
+        with_pose=config.needs.pose,
         num_threads=data.num_threads,
         prefetch=data.prefetch,
         cache_resized=data.cache_resized,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from packnet_jax.bounds import at_most, smaller_of
+from packnet_jax.bounds import at_most, magnitude, smaller_of
 from packnet_jax.depth_maps import inv_depth_to_depth
 from packnet_jax.geometry.pinhole import scale_intrinsics
 from packnet_jax.geometry.warp import PaddingMode, synthesize_view
@@ -79,7 +79,7 @@ def photometric_error(
 
     Source: packnet-sfm losses/multiview_photometric_loss.py: calc_photometric_loss.
     """
-    error = jnp.abs(synthesized - target)
+    error = magnitude(synthesized - target)
     if ssim_loss_weight > 0:
         dissimilarity = ssim_loss(synthesized, target, C1=C1, C2=C2)
         error = ssim_loss_weight * dissimilarity + (1 - ssim_loss_weight) * error

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from packnet_jax.bounds import at_least
+from packnet_jax.bounds import at_least, magnitude
 from packnet_jax.image import gradient_x, gradient_y
 
 SMALLEST_MEAN = 1e-6
@@ -40,7 +40,7 @@ def edge_aware_variation(
     Source: Godard et al. 2019, equation 3.
     """
     along_x, along_y = edge_aware_gradients(inv_depth, rgb)
-    return jnp.mean(jnp.abs(along_x)) + jnp.mean(jnp.abs(along_y))
+    return jnp.mean(magnitude(along_x)) + jnp.mean(magnitude(along_y))
 
 
 def edge_aware_gradients(

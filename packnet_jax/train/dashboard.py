@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from packnet_jax.objectives.objective import Pictures
 from packnet_jax.report import Report
-from packnet_jax.sfm import Pictures
 from packnet_jax.visualize import colorize_inv_depth
 
 BYTES_PER_GIB = 2**30
@@ -61,11 +61,19 @@ class Dashboard:
         images = {
             "input": maps.rgb,
             "inverse_depth": colorize_inv_depth(maps.inv_depth[..., 0]),
-            "photometric_error": np.repeat(
-                maps.photometric_error / max(1e-6, maps.photometric_error.max()), 3, -1
-            ),
-            "automask": np.repeat(maps.automask, 3, -1),
-        } | {f"warped_context_{i}": image for i, image in enumerate(maps.warped_context)}
+        }
+        if maps.photometric_error is not None:
+            brightest = max(1e-6, maps.photometric_error.max())
+            images["photometric_error"] = np.repeat(maps.photometric_error / brightest, 3, -1)
+            images["automask"] = np.repeat(maps.automask, 3, -1)
+            images |= {f"warped_context_{i}": image for i, image in enumerate(maps.warped_context)}
+        if maps.measured_inv_depth is not None:
+            measured = maps.measured_inv_depth[..., 0]
+            images["measured_inverse_depth"] = np.where(
+                measured[..., None] > 0, colorize_inv_depth(measured), 0.0
+            )
+        if maps.inv_depth_rgbd is not None:
+            images["inverse_depth_rgbd"] = colorize_inv_depth(maps.inv_depth_rgbd[..., 0])
         self._writer.write_images(
             step,
             {f"train/{k}": np.clip(v, 0, 1)[None].astype(np.float32) for k, v in images.items()},

@@ -1,19 +1,20 @@
 """One training step: batch and state in, new state and measurements out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from packnet_jax import sharding
 from packnet_jax.batch import Batch
-from packnet_jax.config import LossConfig
-from packnet_jax.sfm import Networks, Objective, Pictures, self_supervised_objective
+from packnet_jax.objectives.objective import Objective, Pictures
+from packnet_jax.sfm import Networks, predict
 from packnet_jax.train.optim import LearningRates, apply_updates
 from packnet_jax.train.state import TrainState
 
@@ -30,9 +31,19 @@ class StepOutput(NamedTuple):
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepOutput]]
 
 
+class Learnt(NamedTuple):
+    """What a batch, or a part of it, teaches."""
+
+    gradients: Any
+    scalars: dict[str, Float[Array, ""]]
+    """`loss`, and the objective's terms."""
+    batch_stats: Any
+    pictures: Pictures
+
+
 def make_train_step(
     networks: Networks,
-    loss: LossConfig,
+    objective: Objective,
     optimizer: optax.GradientTransformation,
     learning_rates: Callable[[Array], LearningRates],
     *,
@@ -52,28 +63,30 @@ def make_train_step(
     `optimizer.step()`.
     """
 
-    def measure(params, batch_stats, batch: Batch, step, part) -> tuple[Any, Objective]:
-        """Gradients and objective of one part of the batch."""
+    def learn(params, batch_stats, batch: Batch, step, part) -> Learnt:
+        """From one part of the batch."""
         key = jax.random.fold_in(jax.random.key(seed), step * accumulate + part)
-        flip = jax.random.bernoulli(key, loss.flip_lr_prob)
+        flip = jax.random.bernoulli(key, objective.flip_lr_prob)
         dropout_key = jax.random.fold_in(key, 1)
 
-        def objective(params):
+        def loss(params):
             variables = {"params": params, "batch_stats": batch_stats}
-            result = self_supervised_objective(
+            predictions = predict(
                 networks,
                 variables,
                 batch,
-                loss,
                 flip=flip,
-                progress=step / num_steps,
+                with_input_depth=objective.needs.input_depth,
                 dropout_key=dropout_key,
             )
-            return result.loss, result
+            measured = objective.measure(predictions, batch, step / num_steps)
+            scalars = {"loss": measured.total, **measured.terms}
+            return measured.total, (scalars, predictions.batch_stats, measured.pictures)
 
-        return jax.grad(objective, has_aux=True)(params)
+        gradients, aux = jax.grad(loss, has_aux=True)(params)
+        return Learnt(gradients, *aux)
 
-    def measure_in_parts(params, batch_stats, batch: Batch, step) -> tuple[Any, Objective]:
+    def learn_in_parts(params, batch_stats, batch: Batch, step) -> Learnt:
         """The same, part by part; the pictures are the last part's."""
         # Part k holds every accumulate-th sample from k on: no sample changes its device.
         parts = jax.tree.map(
@@ -83,37 +96,39 @@ def make_train_step(
         def add_part(carry, part_and_number):
             sums, batch_stats = carry
             part, number = part_and_number
-            gradients, result = measure(params, batch_stats, part, step, number)
-            sums = jax.tree.map(jnp.add, sums, (gradients, result.loss, result.terms))
-            return (sums, result.batch_stats), result.pictures
+            learnt = learn(params, batch_stats, part, step, number)
+            sums = jax.tree.map(jnp.add, sums, (learnt.gradients, learnt.scalars))
+            return (sums, learnt.batch_stats), learnt.pictures
 
         first = jax.tree.map(lambda a: a[0], parts)
-        gradients, result = jax.eval_shape(measure, params, batch_stats, first, step, step)
+        learnt = jax.eval_shape(learn, params, batch_stats, first, step, step)
         zeros = jax.tree.map(
-            lambda a: jnp.zeros(a.shape, a.dtype), (gradients, result.loss, result.terms)
+            lambda a: jnp.zeros(a.shape, a.dtype), (learnt.gradients, learnt.scalars)
         )
         (sums, batch_stats), pictures = lax.scan(
             add_part, (zeros, batch_stats), (parts, jnp.arange(accumulate))
         )
-        gradients, total, terms = jax.tree.map(lambda a: a / accumulate, sums)
-        last = jax.tree.map(lambda a: a[-1], pictures)
-        return gradients, Objective(total, terms, batch_stats, last)
+        gradients, scalars = jax.tree.map(lambda a: a / accumulate, sums)
+        return Learnt(gradients, scalars, batch_stats, jax.tree.map(lambda a: a[-1], pictures))
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepOutput]:
         params, batch_stats = state.variables["params"], state.variables["batch_stats"]
-        gradients, result = (
-            measure_in_parts(params, batch_stats, batch, state.step)
+        learnt = (
+            learn_in_parts(params, batch_stats, batch, state.step)
             if accumulate > 1
-            else measure(params, batch_stats, batch, state.step, 0)
+            else learn(params, batch_stats, batch, state.step, 0)
         )
+        is_frozen = state.step / num_steps >= objective.frozen_from
+        gradients = _without(objective.frozen, learnt.gradients, is_frozen)
         gradient_norm = optax.tree.norm(gradients)
         directions, opt_state = optimizer.update(gradients, state.opt_state, params)
+        directions = _without(objective.frozen, directions, is_frozen)  # Adam remembers
         rates = learning_rates(state.step)
         params = apply_updates(params, directions, rates)
 
-        finite = jnp.isfinite(result.loss) & jnp.isfinite(gradient_norm)
+        finite = jnp.isfinite(learnt.scalars["loss"]) & jnp.isfinite(gradient_norm)
         skipped = (~finite).astype(jnp.int32)
-        candidate = ({"params": params, "batch_stats": result.batch_stats}, opt_state)
+        candidate = ({"params": params, "batch_stats": learnt.batch_stats}, opt_state)
         kept = (state.variables, state.opt_state)
         variables, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), candidate, kept
@@ -126,13 +141,13 @@ def make_train_step(
             nonfinite_in_a_row=(state.nonfinite_in_a_row + 1) * skipped,
         )
         scalars = {
-            **result.terms,
+            **learnt.scalars,
             "gradient_norm": gradient_norm,
             "nonfinite_steps": new_state.nonfinite_steps,
             "nonfinite_in_a_row": new_state.nonfinite_in_a_row,
             **{f"learning_rate/{name}": rate for name, rate in rates.items()},
         }
-        return new_state, StepOutput(scalars, result.pictures)
+        return new_state, StepOutput(scalars, learnt.pictures)
 
     everywhere, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
     return jax.jit(
@@ -140,4 +155,16 @@ def make_train_step(
         in_shardings=(everywhere, split),
         out_shardings=(everywhere, everywhere),
         donate_argnums=0,
+    )
+
+
+def _without(paths: Sequence[str], tree: Any, is_frozen: Bool[Array, ""]) -> Any:
+    """The tree with 0 for everything below the paths ("depth_net/encoder"), if that is frozen."""
+    if not paths:
+        return tree
+    flat = flatten_dict(tree, sep="/")
+    below = tuple(f"{path}/" for path in paths)
+    return unflatten_dict(
+        {k: jnp.where(is_frozen, 0, v) if k.startswith(below) else v for k, v in flat.items()},
+        sep="/",
     )

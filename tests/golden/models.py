@@ -11,6 +11,7 @@ from packnet_jax.batch import Batch
 from packnet_jax.config import ModelConfig, NetworkConfig
 from packnet_jax.convert.rules import RULES
 from packnet_jax.convert.state_dict import from_state_dict
+from packnet_jax.loss_config import Needs
 from packnet_jax.sfm import Networks
 
 
@@ -29,6 +30,8 @@ def golden_batch() -> Batch:
         intrinsics=arrays["intrinsics"],
         index=np.arange(2, dtype=np.int32),
         valid=np.ones(2, bool),
+        depth=nhwc(arrays["depth"]),
+        input_depth=nhwc(arrays["input_depth"]),
     )
 
 
@@ -42,16 +45,21 @@ def seeded_variables(
     image_shape: tuple[int, int],
     *,
     scaled: dict[str, float] | None = None,
+    needs: Needs | None = None,
 ) -> dict[str, Any]:
     """Both networks with the original's seeded weights.
 
     Args:
         scaled: tensors of the pose network, under the original's names, and their factors.
+        needs: of an objective that may do without a pose network.
     """
-    networks = Networks.from_config(model)
+    networks = Networks.from_config(model, needs)
     template = jax.eval_shape(lambda: networks.init(jax.random.key(0), image_shape, 2))
     filled = {}
     for name, network in (("depth_net", model.depth_net), ("pose_net", model.pose_net)):
+        if name == "pose_net" and networks.pose_net is None:
+            filled[name] = {}
+            continue
         source = seeded_state_dict(manifest_of(network))
         if name == "pose_net":
             for tensor, factor in (scaled or {}).items():

@@ -11,7 +11,8 @@ import tiny
 
 from packnet_jax import sharding
 from packnet_jax.config import LossConfig, OptimConfig
-from packnet_jax.sfm import Networks, infer_inv_depth, predict, self_supervised_objective
+from packnet_jax.objectives.self_supervised import self_supervised
+from packnet_jax.sfm import Networks, infer_inv_depth, predict
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import make_train_step
@@ -19,12 +20,12 @@ from packnet_jax.train.step import make_train_step
 GROUP_NETWORKS = Networks(tiny.TinyDepthNet("group"), tiny.TinyPoseNet())
 
 
-def make_step(mesh, networks=tiny.NETWORKS, accumulate=1, flip_lr_prob=0.5, seed=3):
+def make_step(mesh, networks=tiny.NETWORKS, accumulate=1, flip_lr_prob=0.5, seed=3, objective=None):
     config = OptimConfig()
     optimizer = make_optimizer(config)
     step = make_train_step(
         networks,
-        LossConfig(flip_lr_prob=flip_lr_prob),
+        objective or self_supervised(LossConfig(flip_lr_prob=flip_lr_prob)),
         optimizer,
         make_learning_rates(config, steps_per_epoch=100),
         seed=seed,
@@ -65,10 +66,8 @@ def loss_and_gradients(num_devices):
 
     def objective(params, batch):
         variables = {**state.variables, "params": params}
-        result = self_supervised_objective(
-            networks, variables, batch, LossConfig(), flip=True, progress=0.0
-        )
-        return result.loss
+        predictions = predict(networks, variables, batch, flip=True)
+        return self_supervised(LossConfig()).measure(predictions, batch, 0.0).total
 
     batch = sharding.place_batch(tiny.random_batch(), mesh)
     return jax.device_get(jax.jit(jax.value_and_grad(objective))(state.variables["params"], batch))

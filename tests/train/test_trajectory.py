@@ -9,6 +9,7 @@ from golden.seeded import load_golden
 from packnet_jax import sharding
 from packnet_jax.config import LossConfig, ModelConfig, NetworkConfig, OptimConfig
 from packnet_jax.convert.rules import RULES, target_of
+from packnet_jax.objectives.self_supervised import self_supervised
 from packnet_jax.sfm import Networks
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
@@ -35,7 +36,7 @@ def test_losses_and_updates_follow_the_original(name, depth_net, parity):
     num_steps = len(golden["loss"])
     step = make_train_step(
         networks,
-        LossConfig(flip_lr_prob=0.0),
+        self_supervised(LossConfig(flip_lr_prob=0.0)),
         optimizer,
         make_learning_rates(OptimConfig(), num_steps),
         seed=0,

@@ -1,0 +1,51 @@
+"""What every objective is, and what it says of a batch."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jaxtyping import Array, Float
+
+from packnet_jax.batch import Batch
+from packnet_jax.loss_config import Needs
+from packnet_jax.sfm import Predictions
+
+Progress = Float[Array, ""] | float
+"""How far training has come, in [0, 1]."""
+
+
+class Pictures(NamedTuple):
+    """Maps of one sample, for the dashboard; images in [0, 1], None where an objective has none."""
+
+    rgb: Float[Array, "h w 3"]
+    inv_depth: Float[Array, "h w 1"]
+    warped_context: Float[Array, "n h w 3"] | None = None
+    photometric_error: Float[Array, "h w 1"] | None = None
+    automask: Float[Array, "h w 1"] | None = None
+    measured_inv_depth: Float[Array, "h w 1"] | None = None
+    """0 where nothing was measured."""
+    inv_depth_rgbd: Float[Array, "h w 1"] | None = None
+    """From the picture and its sparse depth."""
+
+
+class Measured(NamedTuple):
+    """What an objective says of a batch."""
+
+    total: Float[Array, ""]
+    """What training lowers."""
+    terms: dict[str, Float[Array, ""]]
+    """Its parts, each as it is before it is weighted, smoothness excepted."""
+    pictures: Pictures
+
+
+class Objective(NamedTuple):
+    """Something to learn, with its settings."""
+
+    measure: Callable[[Predictions, Batch, Progress], Measured]
+    needs: Needs
+    flip_lr_prob: float
+    """How often the depth network sees mirrored pictures."""
+    frozen: tuple[str, ...] = ()
+    """Parameters, by the path of their module, such as "depth_net/encoder", that keep their
+    values..."""
+    frozen_from: float = 1.0
+    """... from this share of the training on."""
