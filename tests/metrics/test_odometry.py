@@ -179,7 +179,7 @@ def test_a_scale_error_of_5_percent_on_winding_roads(truth):
     np.testing.assert_allclose(found.rotation, 0, atol=1e-5)
     if distances[-1] > 400:
         assert set(found.length) == {100, 200, 300, 400}
-        assert found.translation.mean() == pytest.approx(5, rel=0.1)
+        assert found.translation.mean() == pytest.approx(5, rel=0.02)
     else:
         assert distances[-1] < 100
         assert not len(found.length)
