@@ -34,6 +34,8 @@ COLUMNS = ("ate", "t_rel", "r_rel", "rpe_translation", "rpe_rotation")
 """The metrics of each alignment."""
 HEADERS = ("ATE m", "t_rel %", "r_rel °/100m", "RPE m", "RPE °")
 """Theirs in a table."""
+MAX_DRIVES_SHOWN = 11
+"""With more, the table shows no drive on its own."""
 DEFINITIONS = {
     "ate": "root mean square of the distances between positions, metres",
     "t_rel": "percent; KITTI odometry benchmark, segments from every tenth frame on",
@@ -184,6 +186,8 @@ class PoseReport:
             f"ATE of {self.snippet_frames}-frame snippets: {_shown(snippets['mean'])} ± "
             f"{_shown(snippets['std'])} m, {snippets['count']} snippets",
         ]
+        if 1 < len(self.trajectories) <= MAX_DRIVES_SHOWN:
+            lines += [_line(t.name, self._metrics([t])) for t in self.trajectories]
         if missing := self._not_reached():
             lines.append(f"No drive reaches segments of {', '.join(map(str, missing))} m")
         width = max(len(rows[0]), len(title) + 4)
@@ -228,6 +232,16 @@ def _summary(errors: Sequence[AlignedErrors]) -> dict[str, Any]:
             for metres in np.unique(length)
         },
     }
+
+
+def _line(name: str, metrics: Mapping[str, Any]) -> str:
+    """One drive in a line of the table."""
+    scaled, snippets = metrics["sim3"], metrics["snippets"]
+    return (
+        f"{name}: Sim(3) ATE {_shown(scaled['ate'])} m, t_rel {_shown(scaled['t_rel'])} %, r_rel "
+        f"{_shown(scaled['r_rel'])} °/100m, snippets {_shown(snippets['mean'])} ± "
+        f"{_shown(snippets['std'])} m"
+    )
 
 
 def _rmse(errors: Sequence[ndarray]) -> float:

@@ -80,10 +80,15 @@ class KittiOdometry(FramesBuilder):
         folder = Path(root).expanduser().resolve()
         for sequence in parse_split(split):
             _check_folder(folder, sequence)
-        options = {"root": str(folder), "split": split, "depth_type": depth_type}
+        options = [str(folder), split, depth_type]
         fingerprint = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:10]
-        name = f"{re.sub('[^0-9a-z_-]', '_', split)}-{fingerprint}"
-        return cls(config=KittiOdometryConfig(name=name, **options), data_dir=data_dir)
+        config = KittiOdometryConfig(
+            name=f"{re.sub('[^0-9a-z_-]', '_', split)}-{fingerprint}",
+            root=str(folder),
+            split=split,
+            depth_type=depth_type,
+        )
+        return cls(config=config, data_dir=data_dir)
 
     @property
     def config(self) -> KittiOdometryConfig:
