@@ -4,8 +4,8 @@ Command    python -m packnet_jax.main --config=configs/kitti_odometry.py --workd
              --config.data.root=KITTI_ODOMETRY
            python -m packnet_jax.main --mode=eval_pose --checkpoint=DIR --workdir=EVALUATED \\
              --config=configs/kitti_odometry.py --config.data.root=KITTI_ODOMETRY
-Expect     Nobody has run this recipe. For comparison, the paper of Neural Ray Surfaces has an ATE of
-           5-frame snippets of 0.0150 ± 0.0301 on 09 and 0.0103 ± 0.0073 on 10, with its networks.
+Expect     Nobody has run this recipe. For comparison, Neural Ray Surfaces report, with other
+           networks, a 5-frame ATE of 0.0150 ± 0.0301 on 09 and 0.0103 ± 0.0073 on 10.
 Data       Training evaluates depth against the scans in sequences/NN/velodyne; odometry needs
            pictures, calibration and poses alone.
 Source     The split is that of Zhou et al., CVPR 2017 (SfMLearner); networks and rates are those of

@@ -96,6 +96,13 @@ def test_a_scale_error_remains_without_scale(truth):
     assert rmse(errors) == pytest.approx(0.05 * spread, rel=1e-6)
 
 
+def test_a_similarity_scales_and_turns_and_moves_but_scales_no_orientation():
+    similarity = odometry.Similarity(3.0, turn(1, 90)[:3, :3], np.array([1.0, 2.0, 3.0]))
+    (moved,) = similarity.apply(move(0, 0, 2)[None])
+    np.testing.assert_allclose(moved[:3, 3], np.array([1, 2, 3]) + 6 * turn(1, 90)[:3, 2])
+    np.testing.assert_allclose(moved[:3, :3], turn(1, 90)[:3, :3])
+
+
 def test_a_mirrored_path_is_not_mirrored_back():
     truth = drive()
     mirrored = truth.copy()
