@@ -92,10 +92,12 @@ def evaluate_pose(
         trajectories.append(trajectory)
     has_times = all(trajectory.timestamps is not None for trajectory in trajectories)
     protocol = {
-        "pictures": f"{data.image_shape[0]}x{data.image_shape[1]}, cropped before by "
-        f"{list(data.crop_train_borders)}",
-        "context": f"{data.back_context} frames before and {data.forward_context} after each",
+        "image_shape": list(data.image_shape),
+        "crop": list(data.crop_train_borders) or "none",
+        "back_context": data.back_context,
+        "forward_context": data.forward_context,
         "chaining": chaining(data.back_context, data.forward_context),
+        "compute_dtype": "float32",
         "truth": "poses of the data set",
         "timestamps": "seconds of the data set" if has_times else "frame numbers",
         "drives_left_out": drives.left_out,

@@ -1,6 +1,7 @@
 """Files of a trajectory: KITTI's and TUM's formats, and a plot of it against the truth."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,17 @@ from packnet_jax.metrics.odometry import path_distances
 from packnet_jax.pose_report import Trajectory
 from packnet_jax.visualize import write_atomically
 
-LINES: dict[str, dict[str, Any]] = {
+Styles = Mapping[str, dict[str, Any]]
+
+LINES: Styles = {
     "truth": {"color": "0.15", "linewidth": 2.2, "label": "truth"},
     "se3": {"color": "tab:orange", "linewidth": 1.4, "linestyle": "--", "label": "SE(3) aligned"},
     "sim3": {"color": "tab:blue", "linewidth": 1.6, "label": "Sim(3) aligned"},
 }
 """How each trajectory is drawn."""
+METRIC_SCALES = (0.5, 2.0)
+"""Between these scales SE(3) is drawn; else the network has a unit of its own, and it would only
+hide the rest."""
 MARGIN = 1.15
 """Of the plot around what the truth and the scaled trajectory reach."""
 
@@ -59,29 +65,36 @@ def _rows(table: Float[ndarray, "n k"]) -> str:
 
 def plot(trajectory: Trajectory) -> Figure:
     """The path seen from above, and its errors along the way and by length of segment."""
-    segments = {name: trajectory.errors[name].segments for name in ("se3", "sim3")}
-    has_segments = len(segments["sim3"].length) > 0
+    low, high = METRIC_SCALES
+    is_metric = low < trajectory.scale < high
+    styles = LINES if is_metric else {name: LINES[name] for name in ("truth", "sim3")}
+    aligned = {name: style for name, style in styles.items() if name != "truth"}
+    has_segments = len(trajectory.errors["sim3"].segments.length) > 0
     figure = Figure(figsize=(12, 6.6), layout="constrained")
     grid = figure.add_gridspec(3 if has_segments else 1, 2, width_ratios=(1.25, 1))
-    _plot_path(figure.add_subplot(grid[:, 0]), trajectory)
-    _plot_distances(figure.add_subplot(grid[0, 1]), trajectory)
+    _plot_path(figure.add_subplot(grid[:, 0]), trajectory, styles)
+    _plot_distances(figure.add_subplot(grid[0, 1]), trajectory, aligned)
     if has_segments:
         drift = figure.add_subplot(grid[1, 1])
-        for name, of_segments in segments.items():
-            _plot_by_length(drift, of_segments.length, of_segments.translation, LINES[name])
-        turn = figure.add_subplot(grid[2, 1], sharex=drift)
-        scaled = segments["sim3"]  # no alignment changes a rotation
+        turn = figure.add_subplot(grid[2, 1])
+        for name, style in aligned.items():
+            segments = trajectory.errors[name].segments
+            _plot_by_length(drift, segments.length, segments.translation, style)
+        scaled = trajectory.errors["sim3"].segments  # no alignment changes a rotation
         _plot_by_length(turn, scaled.length, scaled.rotation, LINES["sim3"])
         _finish(drift, x="length of segments (m)", y="translation error (%)")
         _finish(turn, x="length of segments (m)", y="rotation error (°/100 m)")
     metres = path_distances(trajectory.truth)[-1]
-    figure.suptitle(f"{trajectory.name}: {len(trajectory.truth)} frames, {metres:.0f} m")
+    figure.suptitle(
+        f"{trajectory.name}: {len(trajectory.truth)} frames, {metres:.0f} m; Sim(3) scales the "
+        f"predicted motion by {trajectory.scale:.4g}"
+    )
     return figure
 
 
-def _plot_path(axes: Axes, trajectory: Trajectory) -> None:
+def _plot_path(axes: Axes, trajectory: Trajectory, styles: Styles) -> None:
     drawn = {"truth": trajectory.truth, **trajectory.predicted}
-    for name, style in LINES.items():
+    for name, style in styles.items():
         axes.plot(drawn[name][:, 0, 3], drawn[name][:, 2, 3], **style)
     axes.plot(0, 0, "o", color=LINES["truth"]["color"], markersize=7, label="start")
     shown = np.concatenate([drawn[name][:, [0, 2], 3] for name in ("truth", "sim3")])
@@ -94,10 +107,10 @@ def _plot_path(axes: Axes, trajectory: Trajectory) -> None:
     axes.legend(loc="best", framealpha=0.9)
 
 
-def _plot_distances(axes: Axes, trajectory: Trajectory) -> None:
+def _plot_distances(axes: Axes, trajectory: Trajectory, styles: Styles) -> None:
     distances = path_distances(trajectory.truth)
-    for name in ("se3", "sim3"):
-        axes.plot(distances, trajectory.errors[name].positions, **LINES[name])
+    for name, style in styles.items():
+        axes.plot(distances, trajectory.errors[name].positions, **style)
     _finish(axes, x="way along the true path (m)", y="distance to truth (m)")
 
 
@@ -107,6 +120,7 @@ def _plot_by_length(
     lengths = np.unique(length)
     means = [error[length == metres].mean() for metres in lengths]
     axes.plot(lengths, means, marker="o", markersize=4, **style)
+    axes.set(xticks=lengths, xlim=(lengths[0] - 50, lengths[-1] + 50))
 
 
 def _finish(axes: Axes, *, x: str, y: str) -> None:

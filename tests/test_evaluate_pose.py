@@ -128,9 +128,9 @@ def test_a_perfect_network_follows_the_truth_at_any_batch_size(batch_size, back,
     assert found.scale == pytest.approx(1)
 
 
-def a_trajectory(name="town/drive", num_frames=400, **fields):
+def a_trajectory(name="town/drive", num_frames=400, factor=1.0, **fields):
     truth = drive(num_frames)
-    return compare(with_drift(truth), truth, name=name, **fields)
+    return compare(scaled(with_drift(truth), factor), truth, name=name, **fields)
 
 
 def test_a_report_names_protocol_counts_and_metrics():
@@ -198,7 +198,7 @@ def test_trajectories_are_written_in_both_formats(tmp_path):
 
 @pytest.mark.parametrize(("num_frames", "num_axes"), [(60, 2), (400, 4)])
 def test_the_plot_has_metres_equal_axes_and_a_legend(num_frames, num_axes):
-    trajectory = a_trajectory(num_frames=num_frames)
+    trajectory = a_trajectory(num_frames=num_frames, factor=1 / 0.4)
     figure = plot(trajectory)
     assert len(figure.axes) == num_axes
     path = figure.axes[0]
@@ -210,6 +210,9 @@ def test_the_plot_has_metres_equal_axes_and_a_legend(num_frames, num_axes):
     truth = path.get_lines()[0]
     np.testing.assert_array_equal(truth.get_xdata(), trajectory.truth[:, 0, 3])
     np.testing.assert_array_equal(truth.get_ydata(), trajectory.truth[:, 2, 3])
+    without_metres = plot(a_trajectory(num_frames=num_frames, factor=0.1)).axes[0]
+    labels = [text.get_text() for text in without_metres.get_legend().get_texts()]
+    assert labels == ["truth", "Sim(3) aligned", "start"]
     low, high = path.get_ylim()
     assert low < trajectory.truth[:, 2, 3].min() < trajectory.truth[:, 2, 3].max() < high
 
