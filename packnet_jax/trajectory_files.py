@@ -50,17 +50,18 @@ def write_trajectory(folder: Path, trajectory: Trajectory) -> None:
 
 def kitti_lines(world_T_camera: Float[ndarray, "n 4 4"]) -> str:
     """Twelve numbers a row: the upper three rows of each pose."""
-    return _rows(world_T_camera[:, :3].reshape(-1, 12))
+    return "".join(f"{_numbers(row)}\n" for row in world_T_camera[:, :3].reshape(-1, 12))
 
 
 def tum_lines(world_T_camera: Float[ndarray, "n 4 4"], timestamps: Float[ndarray, "n"]) -> str:
-    """Time, position, and orientation as quaternion x, y, z, w in each row."""
+    """Time to the microsecond, position, and orientation as quaternion x, y, z, w in each row."""
     quaternions = Rotation.from_matrix(world_T_camera[:, :3, :3]).as_quat(canonical=True)
-    return _rows(np.column_stack([timestamps, world_T_camera[:, :3, 3], quaternions]))
+    rows = np.column_stack([world_T_camera[:, :3, 3], quaternions])
+    return "".join(f"{t:.6f} {_numbers(row)}\n" for t, row in zip(timestamps, rows, strict=True))
 
 
-def _rows(table: Float[ndarray, "n k"]) -> str:
-    return "".join(" ".join(f"{value:.9g}" for value in row) + "\n" for row in table)
+def _numbers(row: Float[ndarray, "k"]) -> str:
+    return " ".join(f"{value:.9g}" for value in row)
 
 
 def plot(trajectory: Trajectory) -> Figure:
