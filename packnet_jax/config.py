@@ -141,6 +141,8 @@ class EvalConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """What the network computes in. With bfloat16 its normalisations and last layers, and the
     metrics, stay in float32; meant for accelerators (`--half` in the original)."""
+    snippet_frames: int = within(5, 2)
+    """Camera motion (`--mode=eval_pose`) is also scored over snippets of so many frames."""
     num_pictures: int = within(5, 0)
     """How many pictures with their inverse depth each evaluation writes."""
     median_baseline: bool = False

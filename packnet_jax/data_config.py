@@ -34,6 +34,10 @@ DATASETS = {
         input_depth_types=("velodyne", "groundtruth", ""),
         can_store_resized=True,
     ),
+    "kitti_odometry": DatasetKind(
+        depth_types=("velodyne", ""),
+        input_depth_types=("",),
+    ),
     "synthetic_drive": DatasetKind(
         depth_types=("dense", "lidar", ""),
         input_depth_types=("lidar", ""),
@@ -41,7 +45,7 @@ DATASETS = {
         needs_root=False,
     ),
 }
-DatasetName = Literal["kitti_raw", "synthetic_drive", ""]
+DatasetName = Literal["kitti_raw", "kitti_odometry", "synthetic_drive", ""]
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,10 @@ class SourceConfig:
     root: str = ""
     """Folder of the raw data (the one that holds 2011_09_26/ and so on)."""
     split: str = "eigen_zhou"
-    """A known name or the path of a split file."""
+    """A known name or the path of a split file; for kitti_odometry, sequences: '09', '00-08'."""
     depth_type: str = "velodyne"
-    """Ground truth: 'velodyne' or 'groundtruth' (the improved one; kitti_raw), 'dense' or 'lidar'
-    (synthetic_drive), '' for none."""
+    """Ground truth: 'velodyne' or 'groundtruth' (the improved one; kitti_raw), 'velodyne'
+    (kitti_odometry), 'dense' or 'lidar' (synthetic_drive), '' for none."""
     input_depth_type: str = ""
     """Sparse depth that the network gets beside the picture in evaluation (PackNetSAN01):
     'velodyne' or 'groundtruth' (kitti_raw), 'lidar' (synthetic_drive), '' for none."""

@@ -7,10 +7,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from packnet_jax import config as config_lib
-from packnet_jax.config import Config
+from packnet_jax.config import Config, NetworkKind
 from packnet_jax.errors import ConfigError
 
-NETWORK = ("model.depth_net.name", "model.depth_net.version")
 SHAPE_AND_PROTOCOL = (
     "data.image_shape",
     "data.crop_eval_borders",
@@ -19,7 +18,18 @@ SHAPE_AND_PROTOCOL = (
     "eval.max_depth",
     "eval.scale_output",
 )
-DECIDED_BY_CHECKPOINT = ("model", "init", *SHAPE_AND_PROTOCOL)
+DECIDED_FOR: Mapping[NetworkKind, tuple[str, ...]] = {
+    "depth_net": SHAPE_AND_PROTOCOL,
+    "pose_net": (
+        "data.image_shape",
+        "data.crop_train_borders",
+        "data.back_context",
+        "data.forward_context",
+    ),
+}
+"""What the checkpoint decides beside its networks, by the one that is evaluated: what a depth
+network is scored by, or what a pose network sees."""
+MODEL = ("model", "init")
 """A name stands for all fields below it; `init`, which only training reads, goes with `model`."""
 
 
@@ -43,7 +53,11 @@ class EvaluationConfig(NamedTuple):
 
 
 def for_evaluation(
-    stored: Config, given: Given, *, unsaid: Collection[str] = ()
+    stored: Config,
+    given: Given,
+    *,
+    unsaid: Collection[str] = (),
+    kind: NetworkKind = "depth_net",
 ) -> EvaluationConfig:
     """Puts the three sources together.
 
@@ -53,6 +67,7 @@ def for_evaluation(
     Args:
         stored: the configuration in the checkpoint.
         unsaid: fields that the checkpoint says nothing of, and `stored` has the defaults of.
+        kind: the network that is evaluated.
 
     Raises:
         ConfigError: the result does not hold, or a flag asks for another network.
@@ -61,17 +76,18 @@ def for_evaluation(
     of_flags_and_file = _flat(given.fields.to_dict())
     explicit = _among(of_flags_and_file, given.explicit)
     undecided = {*explicit, *unsaid}
-    decided = [n for n in _among(of_checkpoint, DECIDED_BY_CHECKPOINT) if n not in undecided]
+    decided = [n for n in _among(of_checkpoint, (*MODEL, *DECIDED_FOR[kind])) if n not in undecided]
     base = of_checkpoint if given.file is None else of_flags_and_file
     values = (
         base
         | {name: of_checkpoint[name] for name in decided}
         | {name: of_flags_and_file[name] for name in explicit}
     )
-    _check_network(of_checkpoint, values)
+    _check_network(of_checkpoint, values, kind)
     config = config_lib.resolve(unflatten_dict(values, sep="."))
     left = [name for name in unsaid if name not in explicit]
-    return EvaluationConfig(config, _origin(config, given, decided, left))
+    shown = [name for name in decided if name in (*_names(kind), *DECIDED_FOR[kind])]
+    return EvaluationConfig(config, _origin(config, given, shown, left))
 
 
 def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,17 +99,24 @@ def _among(names: Iterable[str], groups: Collection[str]) -> list[str]:
     return [n for n in names if any(n == g or n.startswith(f"{g}.") for g in groups)]
 
 
-def _check_network(of_checkpoint: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    for name in NETWORK:
+def _names(kind: NetworkKind) -> tuple[str, str]:
+    """The fields that say which network it is."""
+    return f"model.{kind}.name", f"model.{kind}.version"
+
+
+def _check_network(
+    of_checkpoint: Mapping[str, Any], values: Mapping[str, Any], kind: NetworkKind
+) -> None:
+    for name in _names(kind):
         if values[name].removesuffix("pt") != of_checkpoint[name].removesuffix("pt"):
             raise ConfigError(
                 f"--config.{name}={values[name]}: the checkpoint holds "
-                f"{' '.join(of_checkpoint[n] for n in NETWORK)}; leave the flag out, or give a "
-                "checkpoint of that network"
+                f"{' '.join(of_checkpoint[n] for n in _names(kind))}; leave the flag out, or give "
+                "a checkpoint of that network"
             )
 
 
-def _origin(config: Config, given: Given, decided: Iterable[str], unsaid: Iterable[str]) -> str:
+def _origin(config: Config, given: Given, shown: Iterable[str], unsaid: Iterable[str]) -> str:
     values, written = _flat(config_lib.to_json_dict(config)), _flat(given.fields.to_dict())
 
     def decided_line(name: str) -> str:
@@ -101,7 +124,6 @@ def _origin(config: Config, given: Given, decided: Iterable[str], unsaid: Iterab
         passed_over = f"  (and not {written[name]!r}, as in {given.file})" if differs else ""
         return f"    {name} = {values[name]!r}{passed_over}"
 
-    shown = [name for name in decided if name in (*NETWORK, *SHAPE_AND_PROTOCOL)]
     sets = [
         f"    {name}: depth {source.depth_type!r}, input depth {source.input_depth_type!r}"
         + (f", in {source.root}" if source.root else "")

@@ -1,5 +1,5 @@
 """Trains or evaluates: `python -m packnet_jax.main --config=configs/kitti.py --workdir=DIR`,
-`python -m packnet_jax.main --mode=eval --checkpoint=PATH`.
+`python -m packnet_jax.main --mode=eval --checkpoint=PATH`, or `--mode=eval_pose` for odometry.
 
 Short on purpose: flags, checks that cost nothing, and one call.
 """
@@ -23,12 +23,12 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "A file in configs/.", 
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run; an existing one is resumed. Default: a dated one in runs/."
 )
-MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
+MODE = flags.DEFINE_enum("mode", "train", ["train", "eval", "eval_pose"], "What to do.")
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
-    "With --mode=eval: a run's workdir, one step's folder in checkpoints/, a folder that "
-    "packnet_jax.convert wrote, or a checkpoint of the original (.ckpt, .pth.tar).",
+    "With --mode=eval or eval_pose: a run's workdir, one step's folder in checkpoints/, a folder "
+    "that packnet_jax.convert wrote, or a checkpoint of the original (.ckpt, .pth.tar).",
 )
 
 DEFAULTS = Path(__file__).parent / "defaults.py"
@@ -42,14 +42,16 @@ def main(argv: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's banner
     workdir = Path(WORKDIR.value or f"runs/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
-    if MODE.value == "eval":
-        if CHECKPOINT.value is None:
-            raise ConfigError(
-                "--mode=eval needs --checkpoint=PATH, a workdir, one step's folder or a .ckpt file"
-            )
-        runs.evaluate_run(_given(), Path(CHECKPOINT.value), workdir=workdir)
-    else:
+    if MODE.value == "train":
         runs.train_run(config_lib.resolve(CONFIG.value), workdir=workdir)
+        return
+    if CHECKPOINT.value is None:
+        raise ConfigError(
+            f"--mode={MODE.value} needs --checkpoint=PATH, a workdir, one step's folder or a .ckpt "
+            "file"
+        )
+    evaluate = runs.evaluate_run if MODE.value == "eval" else runs.evaluate_pose_run
+    evaluate(_given(), Path(CHECKPOINT.value), workdir=workdir)
 
 
 def _given() -> Given:

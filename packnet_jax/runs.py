@@ -16,15 +16,18 @@ from packnet_jax import config as config_lib
 from packnet_jax.baseline import median_inv_depth
 from packnet_jax.config import Config, SaveConfig
 from packnet_jax.convert.initial import with_initial_weights
+from packnet_jax.data.drives import open_drives
 from packnet_jax.data.open import DataSets, open_data_sets, open_evaluations
 from packnet_jax.errors import CheckpointError, ConfigError
 from packnet_jax.eval_config import Given, for_evaluation
 from packnet_jax.eval_files import DepthFiles
 from packnet_jax.evaluate import evaluate_constant, evaluate_sets
+from packnet_jax.evaluate_pose import evaluate_pose
+from packnet_jax.pose_report import PoseReport
 from packnet_jax.report import Report
 from packnet_jax.sfm import Networks, takes_input_depth
 from packnet_jax.train.loop import train
-from packnet_jax.trained import load_depth_network
+from packnet_jax.trained import TrainedNetwork, load_depth_network, load_pose_network
 from packnet_jax.visualize import write_atomically
 
 LIBRARIES = ("packnet_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -100,6 +103,52 @@ def evaluate_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> tuple
     if config.save.folder:
         print(f"Depth of every picture in {config.save.folder}")
     return tuple(reports)
+
+
+def evaluate_pose_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> list[PoseReport]:
+    """Follows the camera along the drives of each of `data.eval_sources`; writes what it finds.
+
+    Args:
+        given: as for `evaluate_run`.
+
+    Raises:
+        PacknetError: something in the checkpoint, configuration, data or workdir does not fit;
+            before any compilation.
+    """
+    trained = load_pose_network(checkpoint_path)
+    config, origin = for_evaluation(trained.config, given, unsaid=trained.unsaid, kind="pose_net")
+    print(f"packnet_jax: odometry of {checkpoint_path}, step {trained.step}\n{origin}", flush=True)
+    check_context(config, trained)
+    prepare_workdir(workdir, None)
+    folder = workdir / "pose"
+    shortest = config.data.back_context + config.data.forward_context + 1
+    reports = []
+    for drives in open_drives(config, min_length=max(shortest, config.eval.snippet_frames)):
+        report = evaluate_pose(
+            trained.network,
+            trained.variables,
+            drives,
+            step=trained.step,
+            config=config,
+            folder=folder,
+        )
+        beside = f"trajectories and plots in {folder / report.dataset}"
+        print(f"{report.table()}\nWritten to {folder / report.dataset}.json, {beside}", flush=True)
+        reports.append(report)
+    return reports
+
+
+def check_context(config: Config, trained: TrainedNetwork) -> None:
+    """Raises ConfigError where a pose network would see other contexts than it learned from."""
+    (back, forward), (known_back, known_forward) = (
+        (c.data.back_context, c.data.forward_context) for c in (config, trained.config)
+    )
+    if back + forward != known_back + known_forward:
+        raise ConfigError(
+            f"config.data.back_context, config.data.forward_context: given {back} and {forward}, "
+            f"but the pose network of {trained.folder} sees {known_back} and {known_forward} "
+            "frames beside the target; leave the flags out"
+        )
 
 
 def _depth_files(save: SaveConfig, checkpoint_path: Path) -> DepthFiles | None:

@@ -21,6 +21,11 @@ def kitti_mini() -> Path:
     return _existing("kitti_mini", "kitti_mini")
 
 
+def kitti_odometry() -> Path:
+    """51 grey frames of the odometry sequence 06; skips the test where they are missing."""
+    return _existing("kitti_odom_gray", "odometry sequence")
+
+
 def splits() -> Path:
     """The folder of published lists of KITTI frames; skips the test where it is missing."""
     return _existing("splits", "published splits")

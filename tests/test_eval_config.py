@@ -98,6 +98,20 @@ def test_what_the_checkpoint_does_not_say_is_not_decided_by_it(stored):
     assert origin.count("eval.crop") == 1
 
 
+def test_of_a_pose_network_the_checkpoint_gives_what_it_sees(stored):
+    data = dataclasses.replace(stored.data, back_context=2, crop_train_borders=(-96, 0, 0.5, 320))
+    stored = dataclasses.replace(stored, data=data)
+    found = for_evaluation(stored, given("kitti.py"), kind="pose_net")
+    assert found.config.data.back_context == 2
+    assert found.config.data.crop_train_borders == (-96, 0, 0.5, 320)
+    assert found.config.data.crop_eval_borders == ()  # says nothing of it
+    assert found.config.eval.max_depth == 80
+    assert "model.pose_net.name = 'PoseNet'" in found.origin
+    assert "depth_net" not in found.origin
+    with pytest.raises(ConfigError, match="the checkpoint holds PoseNet"):
+        for_evaluation(stored, given(model__pose_net__name="PoseResNet"), kind="pose_net")
+
+
 def test_what_does_not_hold_together_is_named(stored):
     with pytest.raises(ConfigError, match=r"given 60\.0 and 50\.0, expected min < max"):
         combined(stored, eval__min_depth=60.0)

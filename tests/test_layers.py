@@ -37,8 +37,11 @@ LAYERS = {
     "packnet_jax.trained": 4,
     "packnet_jax.report": 4,
     "packnet_jax.eval_files": 4,
+    "packnet_jax.pose_report": 4.5,  # a report, whose trajectories are written
+    "packnet_jax.trajectory_files": 4.7,
     "packnet_jax.evaluate": 5,
     "packnet_jax.evaluate_depth_maps": 5,
+    "packnet_jax.evaluate_pose": 5,
     "packnet_jax.baseline": 5,
     "packnet_jax.infer": 5.5,  # evaluates as evaluate does
     "packnet_jax.train": 6,

@@ -200,6 +200,7 @@ def test_inference_of_one_picture_and_of_a_folder(trained, place):
         (("--workdir=/proc/run",), "--workdir: /proc/run can not be written"),
         (("--mode=eval", "--workdir=e"), "--mode=eval needs --checkpoint"),
         (("--mode=eval", "--workdir=e", "--checkpoint=nowhere"), "no checkpoint at"),
+        (("--mode=eval_pose", "--workdir=e"), "--mode=eval_pose needs --checkpoint"),
         (("--config.data.input_depth_type=lidar",), "kitti_raw has 'velodyne', 'groundtruth'"),
         (("--config.data.input_depth_type=velodyne",), "DepthResNet18 takes pictures alone"),
         (("--config.data.name=",), "no data set is chosen"),

@@ -41,7 +41,7 @@ def read_camera(date: Path, camera: str) -> Camera:
 
     The projection is P = K [I | t], where t leads from rectified camera 0 to this camera.
     """
-    rows = _read_rows(date / "calib_cam_to_cam.txt")
+    rows = read_rows(date / "calib_cam_to_cam.txt")
     shifts = {}
     for eye in (camera, OTHER_CAMERA[camera]):
         projection = rows[f"P_rect_{eye[-2:]}"].reshape(3, 4)
@@ -52,7 +52,7 @@ def read_camera(date: Path, camera: str) -> Camera:
         image_T_velodyne = image_T_rectified @ _rectified_T_velodyne(date)
     return Camera(
         intrinsics=image_T_rectified[:, :3],
-        stereo_T_camera=_transform(np.eye(3), shifts[OTHER_CAMERA[camera]] - shifts[camera]),
+        stereo_T_camera=make_transform(np.eye(3), shifts[OTHER_CAMERA[camera]] - shifts[camera]),
         image_T_velodyne=image_T_velodyne,
     )
 
@@ -69,8 +69,8 @@ def read_inertial(date: Path, oxts: Path, digits: int) -> Inertial | None:
     calibrations = [date / f"calib_{name}.txt" for name in ("velo_to_cam", "imu_to_velo")]
     if not all(path.is_file() for path in (first, *calibrations)):
         return None
-    imu = _read_rows(date / "calib_imu_to_velo.txt")
-    velodyne_T_imu = _transform(imu["R"], imu["T"])
+    imu = read_rows(date / "calib_imu_to_velo.txt")
+    velodyne_T_imu = make_transform(imu["R"], imu["T"])
     return Inertial(_rectified_T_velodyne(date) @ velodyne_T_imu, _read_packet(first))
 
 
@@ -92,15 +92,19 @@ def read_pose(inertial: Inertial, packet_file: Path) -> np.ndarray | None:
 
 def _rectified_T_velodyne(date: Path) -> np.ndarray:
     """Rectified camera 0 from the laser scanner, [4, 4]."""
-    rotation = _read_rows(date / "calib_cam_to_cam.txt")["R_rect_00"]
-    velodyne = _read_rows(date / "calib_velo_to_cam.txt")
-    return _transform(rotation, np.zeros(3)) @ _transform(velodyne["R"], velodyne["T"])
+    rotation = read_rows(date / "calib_cam_to_cam.txt")["R_rect_00"]
+    velodyne = read_rows(date / "calib_velo_to_cam.txt")
+    return make_transform(rotation, np.zeros(3)) @ make_transform(velodyne["R"], velodyne["T"])
 
 
-def _read_rows(path: Path) -> Mapping[str, np.ndarray]:
-    """Rows 'key: numbers'; those without numbers, such as dates, are left out."""
+def read_rows(path: Path) -> Mapping[str, np.ndarray]:
+    """Rows 'key: numbers'; those without numbers, such as dates, are left out.
+
+    Raises:
+        DataError: there is no such file.
+    """
     if not path.is_file():
-        raise DataError(f"There is no calibration file {path}; KITTI keeps it beside the drives.")
+        raise DataError(f"There is no calibration file {path}; KITTI ships it with the pictures.")
     rows = {}
     for line in path.read_text().splitlines():
         key, _, values = line.partition(":")
@@ -131,10 +135,11 @@ def _earth_T_imu(packet: np.ndarray, scale: float) -> np.ndarray:
     about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
     about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
     about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
-    return _transform(about_z @ about_y @ about_x, np.array([east, north, altitude]))
+    return make_transform(about_z @ about_y @ about_x, np.array([east, north, altitude]))
 
 
-def _transform(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+def make_transform(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+    """The matrix [4, 4] that rotates, then translates."""
     matrix = np.eye(4)
     matrix[:3, :3] = rotation.reshape(3, 3)
     matrix[:3, 3] = translation

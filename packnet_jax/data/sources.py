@@ -82,6 +82,33 @@ def open_kitti_raw(
     )
 
 
+def open_kitti_odometry(
+    *, root: str, tfds_dir: str, split: str, depth_type: str = ""
+) -> FrameStore:
+    """Whole sequences of the KITTI odometry benchmark; see `tfds_builders.kitti_odometry`.
+
+    Args:
+        root: the folder that holds `sequences` and `poses`.
+        tfds_dir: where built sets are kept.
+        split: which sequences, such as '09' or '00-08'.
+        depth_type: 'velodyne' or '' for none.
+
+    Raises:
+        DataError: the split names none, or their files are missing or damaged.
+    """
+    from tfds_builders.kitti_odometry import KittiOdometry
+
+    return open_store(
+        partial(
+            KittiOdometry.from_options,
+            data_dir=str(Path(tfds_dir).expanduser()),
+            root=root,
+            split=split,
+            depth_type=depth_type,
+        )
+    )
+
+
 def open_synthetic_drive(
     *,
     tfds_dir: str,
@@ -144,6 +171,16 @@ def _kitti_raw(source: SourceConfig, data: DataConfig, for_training: bool) -> Fr
     )
 
 
+def _kitti_odometry(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
+    del for_training  # whole sequences hold the context of their frames
+    return open_kitti_odometry(
+        root=source.root,
+        tfds_dir=data.tfds_dir,
+        split=source.split,
+        depth_type=source.depth_type,
+    )
+
+
 def _synthetic_drive(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
     streets = source.synthetic
     return open_synthetic_drive(
@@ -160,5 +197,6 @@ def _synthetic_drive(source: SourceConfig, data: DataConfig, for_training: bool)
 
 _OPENERS: Mapping[str, Callable[[SourceConfig, DataConfig, bool], FrameStore]] = {
     "kitti_raw": _kitti_raw,
+    "kitti_odometry": _kitti_odometry,
     "synthetic_drive": _synthetic_drive,
 }

@@ -80,6 +80,13 @@ class StoredFrame:
         return self.encoded.get(f"{feature}_source", feature.encode()).decode()
 
     @property
+    def timestamp(self) -> float | None:
+        """Seconds on the stream's own clock; None if the builder does not say."""
+        stored = self.encoded.get("timestamp")
+        time = np.nan if stored is None else float(np.frombuffer(stored, np.float64)[0])
+        return None if np.isnan(time) else time
+
+    @property
     def full_shape(self) -> tuple[int, int]:
         """Height and width of a resized picture before it was stored."""
         height, width = np.frombuffer(self.encoded["full_shape"], np.int64)

@@ -34,7 +34,7 @@ from packnet_jax.infer.scaling import (
 from packnet_jax.infer.targets import PLY, Targets, check_targets, choose_targets
 from packnet_jax.sfm import Variables, infer_inv_depth
 from packnet_jax.signals import StopSignal, stop_signal
-from packnet_jax.trained import TrainedDepthNetwork, load_depth_network
+from packnet_jax.trained import TrainedNetwork, load_depth_network
 
 
 class Outcome(NamedTuple):
@@ -110,7 +110,7 @@ def _check(options: Options, targets: Targets, source: Source) -> None:
 
 
 def _infer_all(
-    trained: TrainedDepthNetwork,
+    trained: TrainedNetwork,
     frames: Iterator[Frame | Unreadable],
     num_frames: int | None,
     writer: Writer,
@@ -156,7 +156,7 @@ def _groups(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
 
 
 def _predict_batch(
-    trained: TrainedDepthNetwork, group: list[Frame], shape: tuple[int, int], options: Options
+    trained: TrainedNetwork, group: list[Frame], shape: tuple[int, int], options: Options
 ) -> Iterator[Prediction]:
     """Resizes and predicts; a short batch is padded, so that one compilation serves all."""
     names, images = zip(*group, strict=True)
@@ -201,7 +201,7 @@ def _warn_of_guess(calibration: Calibration | None, frame: Frame) -> None:
         )
 
 
-def _summary(outcome: Outcome, trained: TrainedDepthNetwork, output: Path, scaling: Scaling) -> str:
+def _summary(outcome: Outcome, trained: TrainedNetwork, output: Path, scaling: Scaling) -> str:
     """What was written by which network, in which unit, how fast."""
     written, model = outcome.written, trained.config.model.depth_net
     files = str(written[0]) if len(written) == 1 else f"{len(written)} files in {output}"

@@ -5,9 +5,11 @@ import shutil
 import numpy as np
 import pytest
 from fake_kitti import DATE, frame_name, make_kitti, sparse_depth, write_groundtruth
+from fake_odometry import make_odometry
 
 from packnet_jax import config as config_lib
 from packnet_jax.data.open import open_data_sets, open_evaluations
+from packnet_jax.data_config import DATASETS
 from packnet_jax.errors import ConfigError, DataError
 
 
@@ -31,6 +33,22 @@ def test_the_lens_of_rendered_streets_is_the_configured_one(tmp_path):
     focal = 0.9 * 64
     expected = [[focal, 0, 31.5], [0, focal, 15.5], [0, 0, 1]]
     np.testing.assert_allclose(data.train.batch(0, 0).intrinsics[0], expected, rtol=1e-6)
+
+
+def test_odometry_sequences_are_trained_on(tmp_path):
+    raw = config_lib.default()
+    raw.data.name, raw.data.depth_type = "kitti_odometry", ""
+    raw.data.root = str(make_odometry(tmp_path / "odometry", {"00": 5, "01": 4}))
+    raw.data.tfds_dir = str(tmp_path / "tfds")
+    raw.data.split, raw.data.eval_split = "00-01", "01"
+    raw.data.image_shape = (32, 64)
+    raw.train.batch_size = 5
+    data = open_data_sets(config_lib.resolve(raw))
+    assert (len(data.train), data.train_name) == (5, "kitti_odometry-00-01")
+    assert data.train.batch(0, 0).rgb_context.shape == (5, 2, 32, 64, 3)
+    (evaluation,) = data.evaluations
+    assert (evaluation.name, len(evaluation.examples)) == ("kitti_odometry-01", 4)
+    assert evaluation.examples[0].depth is None
 
 
 def kitti(tmp_path, **fields):
@@ -106,7 +124,7 @@ def test_no_data_set_is_an_error_that_says_so():
     for open_sets in (open_evaluations, open_data_sets):
         with pytest.raises(ConfigError, match="no data set is chosen") as error:
             open_sets(config)
-        assert "kitti_raw, synthetic_drive" in str(error.value)
+        assert ", ".join(DATASETS) in str(error.value)
 
 
 def test_an_absent_root_is_named(tmp_path):

@@ -13,7 +13,7 @@ from known_depth import RedChannelIsInverseDepth
 from packnet_jax import config as config_lib
 from packnet_jax.checkpoint import Checkpointer
 from packnet_jax.infer import run
-from packnet_jax.trained import TrainedDepthNetwork
+from packnet_jax.trained import TrainedNetwork
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def answer_with(monkeypatch):
         raw = config_lib.default()
         raw.data.root, raw.data.image_shape = "nowhere", shape
         variables = {"params": {"depth_net": params}, "batch_stats": {"depth_net": {}}}
-        trained = TrainedDepthNetwork(
+        trained = TrainedNetwork(
             network, variables, config_lib.resolve(raw), 7, Path("made"), unsaid
         )
         monkeypatch.setattr(run, "load_depth_network", lambda _: trained)
