@@ -109,11 +109,15 @@ def predict(
     Source: packnet-sfm models/SfmModel.py: SfmModel.forward.
     """
     flip = jnp.asarray(flip)
-    mirrored = _flip_if(flip, batch.rgb)
-    pyramid, depth_stats = _apply(networks, "depth_net", variables, mirrored, key=dropout_key)
-    pose_vector, pose_stats = _apply(networks, "pose_net", variables, batch.rgb, batch.rgb_context)
+    mirrored = flip_if(flip, batch.rgb)
+    pyramid, depth_stats = apply_network(
+        networks, "depth_net", variables, mirrored, key=dropout_key
+    )
+    pose_vector, pose_stats = apply_network(
+        networks, "pose_net", variables, batch.rgb, batch.rgb_context
+    )
     return Predictions(
-        inv_depth_pyramid=tuple(_flip_if(flip, inv_depth) for inv_depth in pyramid),
+        inv_depth_pyramid=tuple(flip_if(flip, inv_depth) for inv_depth in pyramid),
         context_T_target=pose_vector_to_transform(pose_vector),
         batch_stats={"depth_net": depth_stats, "pose_net": pose_stats},
     )
@@ -202,14 +206,20 @@ def takes_input_depth(depth_net: nn.Module) -> bool:
     return "input_depth" in inspect.signature(depth_net.__call__).parameters
 
 
-def _apply(
+def apply_network(
     networks: Networks,
     name: str,
     variables: Variables,
     *inputs: Array,
     key: PRNGKeyArray | None = None,
+    method: str = "__call__",
 ) -> tuple[Any, Any]:
     """Output and new running statistics of one network in training mode.
+
+    Args:
+        name: 'depth_net' or 'pose_net'.
+        key: decides what a network with dropout drops.
+        method: of the network, such as 'with_ray_surface'.
 
     With bfloat16 the network gets rounded copies of its parameters and inputs, so that gradients
     come back in the parameters' own type; its normalisations and last layers compute in float32.
@@ -218,7 +228,9 @@ def _apply(
     own = {"params": params, "batch_stats": variables["batch_stats"][name]}
     network: nn.Module = getattr(networks, name)
     rngs = {} if key is None else {"dropout": key}
-    output, updated = network.apply(own, *inputs, train=True, rngs=rngs, mutable=["batch_stats"])
+    output, updated = network.apply(
+        own, *inputs, train=True, rngs=rngs, mutable=["batch_stats"], method=method
+    )
     return output, updated.get("batch_stats", {})
 
 
@@ -228,5 +240,5 @@ def _in_dtype(compute_dtype: ComputeDtype, tree: Any) -> Any:
     return jax.tree.map(lambda a: a.astype(jnp.bfloat16), tree)
 
 
-def _flip_if(flip: Bool[Array, ""], image: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+def flip_if(flip: Bool[Array, ""], image: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     return jnp.where(flip, flip_lr(image), image)

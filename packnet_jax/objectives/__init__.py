@@ -1,0 +1,1 @@
+"""What training minimises: one module per objective, from batch and predictions to named terms."""
