@@ -86,6 +86,8 @@ def load_template(path: Path, image_shape: tuple[int, int] | None = None) -> Ray
         omnicam_ray_template.npy from the working folder.
     """
     rays, valid = _read(path)
+    if rays.dtype.kind != "f":
+        raise _refusal(path, f"its rays are {rays.dtype}, expected float32")
     if rays.ndim != 4 or rays.shape[:2] != (1, 3):
         raise _refusal(path, f"its rays have shape {list(rays.shape)}, expected [1, 3, H, W]")
     shape = rays.shape[2:]
@@ -112,7 +114,7 @@ def _read(path: Path) -> tuple[ndarray, ndarray | None]:
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, ndarray):
-            return np.asarray(content, np.result_type(content, np.float32)), None
+            return content, None
         with content as file:
             names = [name for name in ENTRIES if name in file]
             if len(names) != 1:

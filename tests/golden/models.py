@@ -14,9 +14,9 @@ from packnet_jax.convert.state_dict import from_state_dict
 from packnet_jax.sfm import Networks
 
 
-def golden_batch() -> Batch:
-    """Two samples with two context images each, 64x96."""
-    arrays = load_golden("models/batch_64x96.npz")
+def golden_batch(name: str = "batch_64x96") -> Batch:
+    """Two samples with two context images each, 64x96; one of 96x96 in "batch_generic_96x96"."""
+    arrays = load_golden(f"models/{name}.npz")
 
     def context(name: str) -> np.ndarray:
         return np.stack([nhwc(arrays[f"{name}.{i}"]) for i in range(2)], axis=1)
@@ -27,8 +27,8 @@ def golden_batch() -> Batch:
         rgb_context=context("rgb_context"),
         rgb_context_original=context("rgb_context_original"),
         intrinsics=arrays["intrinsics"],
-        index=np.arange(2, dtype=np.int32),
-        valid=np.ones(2, bool),
+        index=np.arange(len(arrays["rgb"]), dtype=np.int32),
+        valid=np.ones(len(arrays["rgb"]), bool),
     )
 
 

@@ -155,7 +155,13 @@ def test_a_batch_is_the_mean_of_its_samples():
     loss = loss_of(smooth_loss_weight=0.1)
     both = loss(rgb, contexts, (inv_depth,), RAYS[None], MOVING)
     alone = [
-        loss(*(a[i : i + 1] for a in (rgb, contexts)), (inv_depth[i : i + 1],), RAYS[None], MOVING[:1]) for i in range(2)
+        loss(
+            *(a[i : i + 1] for a in (rgb, contexts)),
+            (inv_depth[i : i + 1],),
+            RAYS[None],
+            MOVING[:1],
+        )
+        for i in range(2)
     ]
     for part in ("photometric", "smoothness"):
         mean = np.mean([getattr(one, part) for one in alone])
