@@ -1,7 +1,7 @@
 """Memory of a training step with neural ray surfaces; prints rows of a table.
 
     python benchmarks/ray_surface_memory.py --batch_sizes=4 --height=96 --width=96
-    python benchmarks/ray_surface_memory.py --batch_sizes=1,4 --height=384 --width=384 --compile_only
+    python benchmarks/ray_surface_memory.py --height=384 --width=384 --compile_only
 
 RaySurfaceResNet 18 and PoseResNet 18, two context images, four scales at full size, half-resolution
 projection, Adam. All weights are the same number: memory does not depend on values.
