@@ -73,11 +73,6 @@ def test_golden_projection(progress, parity):
     compare("project_identity", golden_projection(True)(depth, still, rays, temperature))
 
 
-def angle_between_rows(size):
-    """That of the central rays of a 90 degree camera."""
-    return 2 / size
-
-
 def pinhole(height, width, focal=0.5):
     """A camera that looks 90 degrees wide at focal 0.5, and its rays."""
     f = focal * width
@@ -116,9 +111,9 @@ def test_of_a_pinhole_s_rays_it_is_the_pinhole_s_projection():
     inside = ((expected > 2) & (expected < np.array([45, 37]))).all(-1)
     assert inside.mean() > 0.6
     difference = np.abs(np.asarray(pixels_uv) - expected)[inside]
-    assert np.median(difference) < 0.05 and difference.max() < 0.25
+    assert np.median(difference) < 0.04 and difference.max() < 0.1
     nearest = project_softmax(points, rays, temperature=1e-7, half_resolution=False)
-    assert np.abs(np.asarray(nearest) - expected)[inside].max() < 0.6
+    assert np.abs(np.asarray(nearest) - expected)[inside].max() < 0.7  # which ray, not between
 
 
 @functools.cache

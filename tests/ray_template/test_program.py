@@ -24,7 +24,7 @@ def test_a_template_of_a_crop(tmp_path):
     template = load_template(tmp_path / "rays.npz", (48, 48))
     assert f"{template.valid.mean():.1%} of the pixels valid, up to 100.0 degrees" in said
     centre = template.rays[23:25, 23:25].mean((0, 1))
-    np.testing.assert_allclose(centre, [0, 0, 1], atol=0.05)
+    np.testing.assert_allclose(centre, [0, 0, 1], atol=0.1)
 
 
 def test_mistakes_end_with_status_2(tmp_path):
