@@ -72,9 +72,9 @@ def project_softmax(
     Args:
         points_cam: In the frame of the camera that `rays` describe.
         rays: Unit vectors.
-        temperature: See `softmax_temperature`. Neighbouring rays that are an angle d apart differ
-            by d^2 / 2 in their products: below that the softmax picks one pixel, and gradients
-            vanish.
+        temperature: See `softmax_temperature`. Rays that are an angle d apart differ by d^2 / 2 in
+            their products: far below that the softmax picks one pixel, and gradients vanish. See
+            `fitting_temperature`.
         half_resolution: Search among rays at half the size, and enlarge the coordinates. The
             window then spans twice as many pixels.
         window: Odd.
@@ -174,6 +174,31 @@ def softmax_temperature(
     """
     progress = jnp.asarray(progress, jnp.float32)
     return at_least(start * jnp.exp(math.log(end / start) * progress), LOWEST_TEMPERATURE)
+
+
+def fitting_temperature(
+    rays: Float[Array, "h w 3"] | Float[np.ndarray, "h w 3"], *, half_resolution: bool = True
+) -> float:
+    """A constant temperature that is low, but not too low for gradients, among these rays.
+
+    d^2 / 3, where d is the angle between neighbours, in radians, that 90 % of them stay below: the
+    softmax then reaches about a pixel to each side. At lower temperatures it picks single pixels,
+    and gradients point anywhere; at higher ones it blurs. Computed on the host, once.
+
+    Args:
+        rays: A template.
+        half_resolution: See `project_softmax`.
+
+    Raises:
+        ValueError: The rays are all the same.
+    """
+    step = 2 if half_resolution else 1
+    searched = np.asarray(rays, np.float64)[::step, ::step]
+    chords = [np.linalg.norm(np.diff(searched, axis=axis), axis=-1) for axis in (0, 1)]
+    spacing = float(np.quantile(np.concatenate([chord.ravel() for chord in chords]), 0.9))
+    if spacing**2 < LOWEST_TEMPERATURE:
+        raise ValueError(f"neighbouring rays are only {spacing:.2g} radians apart")
+    return spacing**2 / 3
 
 
 def dummy_template(height: int, width: int) -> Float[Array, "{height} {width} 3"]:

@@ -13,6 +13,7 @@ from packnet_jax.geometry.pinhole import back_project, pixel_grid, project
 from packnet_jax.geometry.ray_surface import (
     compose_rays,
     dummy_template,
+    fitting_temperature,
     flip_rays,
     normalize,
     project_softmax,
@@ -268,6 +269,52 @@ def test_a_temperature_between_its_ends():
     found = [temperature(progress) for progress in (0.0, 0.5, 1.0)]
     np.testing.assert_allclose(found, [1e-3, 1e-4, 1e-5], rtol=1e-5)
     np.testing.assert_allclose(softmax_temperature(1.0, end=1e-12), 1e-8, rtol=1e-6)
+
+
+@pytest.mark.parametrize("half_resolution", [False, True])
+def test_at_the_fitting_temperature_projections_move_as_a_pinhole_s(half_resolution):
+    """At the released one, in an image this small, their gradients hardly agree."""
+    shape = (48, 52)
+    K, rays = pinhole(*shape)
+    distances = 4 + jnp.sin(jnp.arange(48)[:, None, None] / 6 + jnp.arange(52)[:, None] / 9)
+    start = jnp.array([0.13, -0.05, 0.1, 0.004, -0.003, 0.002])
+    direction = jnp.array([1.0, 0.3, 0.5, 0.1, 0.2, 0.1])
+
+    def points(vector):
+        return transform_points(pose_vector_to_transform(vector), unproject(distances, rays))
+
+    @jax.jit
+    def found_and_moved(temperature):
+        def projected(vector):
+            return project_softmax(
+                points(vector), rays, temperature=temperature, half_resolution=half_resolution
+            )
+
+        return jax.jvp(projected, (start,), (direction,))
+
+    expected = jax.jvp(lambda vector: project(points(vector), K), (start,), (direction,))
+    inside = ((expected[0] > 6) & (expected[0] < jnp.array([45, 41]))).all(-1)
+
+    def errors(temperature):
+        found = found_and_moved(temperature)
+        off, (ours, theirs) = found[0] - expected[0], (a[1][inside] for a in (found, expected))
+        agreement = jnp.sum(ours * theirs) / jnp.linalg.norm(ours) / jnp.linalg.norm(theirs)
+        return np.median(np.abs(off[inside])), float(agreement)
+
+    fitting = fitting_temperature(rays, half_resolution=half_resolution)
+    off, agreement = errors(fitting)
+    assert off < 0.12 and agreement > 0.99
+    off_released, agreement_released = errors(1e-4)
+    assert off_released > 1.5 * off and agreement_released < 0.9
+
+
+def test_the_fitting_temperature_is_of_the_rays_that_are_searched():
+    _, rays = pinhole(200, 200, focal=10.0)  # neighbours are 1 / 2000 radian apart
+    found = fitting_temperature(rays, half_resolution=False)
+    np.testing.assert_allclose(found, 0.0005**2 / 3, rtol=0.01)
+    np.testing.assert_allclose(fitting_temperature(rays), 0.001**2 / 3, rtol=0.01)
+    with pytest.raises(ValueError, match="only 0 radians apart"):
+        fitting_temperature(jnp.broadcast_to(rays[0, 0], rays.shape))
 
 
 def test_the_dummy_template_is_a_pinhole_of_90_degrees():
