@@ -112,7 +112,7 @@ def project_softmax(
 
 
 def normalize(vectors: Float[Array, "*b 3"]) -> Float[Array, "*b 3"]:
-    """Vectors of length 1 in the same direction; a zero vector stays, and its gradient is 0."""
+    """Vectors of length 1 in the same direction; a zero vector stays zero."""
     squares = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
     return vectors * lax.rsqrt(at_least(squares, SHORTEST))
 

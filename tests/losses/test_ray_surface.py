@@ -5,12 +5,15 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from golden.arrays import load, nchw, nhwc
 
+from packnet_jax.geometry.camera_models import KannalaBrandt, Pinhole
 from packnet_jax.geometry.pinhole import back_project
 from packnet_jax.geometry.ray_surface import (
     compose_rays,
+    fitting_temperature,
     normalize,
     residual_weight,
     softmax_temperature,
@@ -197,6 +200,52 @@ def test_coarser_maps_are_compared_at_their_size():
     fine = loss_of()(rgb, contexts, pyramid[:1], RAYS[None], MOVING)
     assert np.isfinite(result.total) and result.photometric != fine.photometric
     np.testing.assert_array_equal(result.maps.warped, fine.maps.warped)
+
+
+def test_descent_finds_the_motion_of_a_fisheye():
+    """Inside a painted ball, seen 150 degrees wide; no pinhole could."""
+    radius, motion = 5.0, np.array([0.5, -0.2, 0.3])
+    model = KannalaBrandt(Pinhole(11.5, 11.5, 15.5, 15.5))
+    pixels = np.stack(np.meshgrid(np.arange(32.0), np.arange(32.0)), axis=-1)
+    directions = model.unproject(pixels).directions
+
+    def picture(position):
+        """What a camera at this place sees: the ball at |position + distance ray| = radius."""
+        along = directions @ position
+        distance = -along + np.sqrt(along**2 - position @ position + radius**2)
+        place = position + distance[..., None] * directions
+        rgb = 0.5 + 0.5 * np.sin(place @ np.array([[1.0, 0.3, 0.2], [0.2, 1, -0.4], [0.5, 0.6, 1]]))
+        return jnp.asarray(rgb[None], jnp.float32), distance[None, ..., None]
+
+    rgb, distance = picture(np.zeros(3))
+    contexts = jnp.stack([picture(motion)[0]], axis=1)
+    rays = jnp.asarray(directions[None], jnp.float32)
+    inv_depths = (jnp.asarray(1 / distance, jnp.float32),)
+    loss = functools.partial(
+        ray_surface_photometric_loss, temperature=fitting_temperature(rays[0]), num_scales=1,
+        automask_loss=False, smooth_loss_weight=0.0,
+    )  # fmt: skip
+
+    def total(vector):
+        context_T_target = pose_vector_to_transform(vector[None, None])
+        return loss(rgb, contexts, inv_depths, rays, context_T_target).total
+
+    optimizer = optax.adam(0.02)
+
+    @jax.jit
+    def descend(vector):
+        def step(carry, _):
+            vector, state = carry
+            value, gradient = jax.value_and_grad(total)(vector)
+            update, state = optimizer.update(gradient, state)
+            return (vector + update, state), value
+
+        return jax.lax.scan(step, (vector, optimizer.init(vector)), length=100)
+
+    (vector, _), values = descend(jnp.zeros(6))
+    assert values[-1] < 0.2 * values[0]
+    np.testing.assert_allclose(vector[:3], -motion, atol=0.1)
+    np.testing.assert_allclose(vector[3:], 0, atol=0.02)
 
 
 def test_wrong_options_are_refused():
