@@ -151,8 +151,9 @@ def random_scene(batch, shape, seed=0):
     return moved + jnp.asarray(random.normal(scale=0.1, size=(batch, 1, 1, 3)), jnp.float32), rays
 
 
-@pytest.mark.parametrize("shape", [(20, 37), (35, 18), (50, 52)])
-@pytest.mark.parametrize("window", [9, 41])
+@pytest.mark.parametrize(
+    ("shape", "window"), [((20, 37), 9), ((35, 18), 41), ((50, 52), 9), ((50, 52), 41)]
+)
 def test_tiles_equal_the_whole_at_once_with_their_gradients(shape, window):
     points, rays = random_scene(2, shape)
     weights = jnp.asarray(np.random.default_rng(5).random((2, *shape, 2)), jnp.float32)
