@@ -19,7 +19,7 @@ from ml_collections import config_flags
 from packnet_jax import config as config_lib
 from packnet_jax import sharding
 from packnet_jax.data.open import open_data_sets
-from packnet_jax.objectives import OBJECTIVES
+from packnet_jax.objectives import make_objective
 from packnet_jax.sfm import Networks
 from packnet_jax.train.dashboard import memory_gib
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
@@ -40,7 +40,7 @@ def main(_: Sequence[str]) -> None:
     rates = make_learning_rates(config.optim, data.train.steps_per_epoch)
     step = make_train_step(
         networks,
-        OBJECTIVES[config.objective](config.loss),
+        make_objective(config.objective, config.loss, ray_template=data.ray_template),
         optimizer,
         rates,
         seed=config.seed,

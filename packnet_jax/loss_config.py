@@ -6,7 +6,12 @@ from typing import Literal, NamedTuple
 from packnet_jax.typed_config import within
 
 ObjectiveName = Literal[
-    "self_supervised", "velocity", "semi_supervised", "reprojected", "completion"
+    "self_supervised",
+    "velocity",
+    "semi_supervised",
+    "reprojected",
+    "completion",
+    "ray_surface",
 ]
 SupervisedMethod = Literal[
     "sparse-l1",
@@ -67,6 +72,20 @@ class LossConfig:
     """completion: from `completion_starts` on the picture's encoder keeps its weights, as in the
     paper and unlike the released code."""
 
+    ray_template: str = ""
+    """ray_surface: file of the rays to start from (see `python -m packnet_jax.ray_template`); ""
+    for the data set's own or, where it has none, a pinhole's of 90 degrees."""
+    ray_residual_schedule: Literal["released", "paper"] = "released"
+    """ray_surface: how what the network adds to the template comes in."""
+    ray_start_temperature: float = within(1e-4, 0)
+    """ray_surface: of the softmax that projects, at the start of training; 0 for one that fits the
+    template. The defaults are the released code's, for pictures of 384x384."""
+    ray_end_temperature: float = within(9.0483742e-5, 0)
+    """The same at its end."""
+    ray_half_resolution: bool = True
+    """ray_surface: whether every other row and column of rays is searched, as the released code
+    does."""
+
 
 class Needs(NamedTuple):
     """What an objective asks of networks and data."""
@@ -79,6 +98,8 @@ class Needs(NamedTuple):
     """Measured depth."""
     input_depth: bool = False
     """Sparse depth beside the picture, and a depth network that takes it."""
+    ray_surface: bool = False
+    """A depth network that says where each pixel looks, and a template for that."""
 
 
 def needs_of(objective: ObjectiveName, loss: LossConfig) -> Needs:
@@ -95,3 +116,5 @@ def needs_of(objective: ObjectiveName, loss: LossConfig) -> Needs:
             return Needs(depth=True)
         case "completion":
             return Needs(motion=by_motion, depth=True, input_depth=True)
+        case "ray_surface":
+            return Needs(ray_surface=True)

@@ -1,7 +1,7 @@
 """Structure from motion, learned: from a batch to predictions."""
 
 import inspect
-from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -12,13 +12,16 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from packnet_jax.batch import Batch
 from packnet_jax.config import ModelConfig, NetworkKind
 from packnet_jax.errors import ConfigError
+from packnet_jax.geometry.ray_surface import flip_rays
 from packnet_jax.geometry.transforms import pose_vector_to_transform
 from packnet_jax.image import flip_lr
 from packnet_jax.loss_config import Needs
 from packnet_jax.networks import init_depth_net, init_pose_net, make_depth_net, make_pose_net
 from packnet_jax.networks.norm import at_least_float32
+from packnet_jax.networks.ray_surface_resnet import RaySurfaceResNet
 
 Variables = dict[str, Any]
+PICTURES_ALONE = Needs()
 ComputeDtype = Literal["float32", "bfloat16"]
 """What a network computes in; "float32" leaves its parameters' own type."""
 
@@ -35,14 +38,13 @@ class Networks(NamedTuple):
     """What they compute in while training."""
 
     @classmethod
-    def from_config(cls, model: ModelConfig, needs: Needs | None = None) -> "Networks":
+    def from_config(cls, model: ModelConfig, needs: Needs = PICTURES_ALONE) -> "Networks":
         """The networks by their names; no pose network where the objective needs none.
 
         Raises:
             ConfigError: unknown names or versions, or a depth network that can not do what the
                 objective needs.
         """
-        needs = needs or Needs()
         depth_net = make_depth_net(
             model.depth_net.name,
             model.depth_net.version,
@@ -54,6 +56,11 @@ class Networks(NamedTuple):
                 f"config.model.depth_net.name: given {model.depth_net.name!r}, which takes "
                 "pictures alone, but the objective learns from sparse depth beside them; take "
                 "PackNetSAN01"
+            )
+        if needs.ray_surface and not isinstance(depth_net, RaySurfaceResNet):
+            raise ConfigError(
+                f"config.model.depth_net.name: given {model.depth_net.name!r}, but the objective "
+                "learns the camera's rays, too; take RaySurfaceResNet"
             )
         pose_net = None
         if needs.motion:
@@ -98,6 +105,8 @@ class Predictions(NamedTuple):
     """Updated running statistics of both networks."""
     completed: Completed | None = None
     """None where no sparse depth was asked for."""
+    ray_residual: Float[Array, "b h w 3"] | None = None
+    """What a ray surface adds to its template, in (-1, 1); the depth is along each pixel's ray."""
 
 
 def predict(
@@ -106,7 +115,7 @@ def predict(
     batch: Batch,
     *,
     flip: Bool[Array, ""] | bool,
-    with_input_depth: bool = False,
+    needs: Needs = PICTURES_ALONE,
     dropout_key: PRNGKeyArray | None = None,
 ) -> Predictions:
     """Runs the networks in training mode.
@@ -114,35 +123,44 @@ def predict(
     Args:
         flip: whether the depth network sees the mirrored image and sparse depth; its output is
             mirrored back. One draw for the batch.
-        with_input_depth: whether the depth network runs a second time, with the batch's sparse
-            depth.
+        needs: with `input_depth` the depth network runs a second time, with the batch's sparse
+            depth; with `ray_surface` it says what its camera is, too.
         dropout_key: decides what a depth network with dropout drops; others need none.
 
-    Source: packnet-sfm models/SfmModel.py: SfmModel.forward.
+    Source: packnet-sfm models/SfmModel.py: SfmModel.forward, models/GenericSfmModel.py.
+    Differs: predictions with sparse depth and ray surfaces are mirrored, too; the reference leaves
+        the first as they are, and never mirrors for the second.
     """
     flip = jnp.asarray(flip)
+    run = partial(_apply, networks, variables=variables)
     mirrored = _flip_if(flip, batch.rgb)
-    completed = None
-    if with_input_depth:
+    completed = ray_residual = None
+    if needs.input_depth:
         inputs = mirrored, _flip_if(flip, batch.input_depth)
-        output, depth_stats = _apply(
-            networks, "depth_net", variables, *inputs, key=dropout_key, method=_with_and_without
+        output, depth_stats = run(
+            "depth_net", inputs, key=dropout_key, method="with_and_without_depth"
         )
         pyramid = output.inv_depth_pyramid
         mirrored_back = tuple(_flip_if(flip, x) for x in output.inv_depth_pyramid_rgbd)
         completed = Completed(mirrored_back, output.depth_loss)
+    elif needs.ray_surface:
+        output, depth_stats = run(
+            "depth_net", (mirrored,), key=dropout_key, method="with_ray_surface"
+        )
+        pyramid, residual = output.inv_depth_pyramid, output.ray_surface
+        ray_residual = jnp.where(flip, flip_rays(residual), residual)
     else:
-        pyramid, depth_stats = _apply(networks, "depth_net", variables, mirrored, key=dropout_key)
+        pyramid, depth_stats = run("depth_net", (mirrored,), key=dropout_key)
     motion, pose_stats = None, {}
     if networks.pose_net is not None:
-        pictures = batch.rgb, batch.rgb_context
-        pose_vector, pose_stats = _apply(networks, "pose_net", variables, *pictures)
+        pose_vector, pose_stats = run("pose_net", (batch.rgb, batch.rgb_context))
         motion = pose_vector_to_transform(pose_vector)
     return Predictions(
         inv_depth_pyramid=tuple(_flip_if(flip, inv_depth) for inv_depth in pyramid),
         context_T_target=motion,
         batch_stats={"depth_net": depth_stats, "pose_net": pose_stats},
         completed=completed,
+        ray_residual=ray_residual,
     )
 
 
@@ -172,17 +190,14 @@ def takes_input_depth(depth_net: nn.Module) -> bool:
     return "input_depth" in inspect.signature(depth_net.__call__).parameters
 
 
-def _with_and_without(depth_net: Any, *inputs: Array, train: bool) -> Any:
-    return depth_net.with_and_without_depth(*inputs, train=train)
-
-
 def _apply(
     networks: Networks,
     name: NetworkKind,
+    inputs: tuple[Array, ...],
+    *,
     variables: Variables,
-    *inputs: Array,
     key: PRNGKeyArray | None = None,
-    method: Callable[..., Any] | None = None,
+    method: str = "__call__",
 ) -> tuple[Any, Any]:
     """Output and new running statistics of one network in training mode.
 

@@ -26,6 +26,16 @@ def kitti_odometry() -> Path:
     return _existing("kitti_odom_gray", "odometry sequence")
 
 
+def omni_catadioptric() -> Path:
+    """The folder of stills through a mirror, calibrated; skips the test where it is missing."""
+    return _existing("omni_catadioptric", "catadioptric stills")
+
+
+def ocam_calibration() -> Path:
+    """OCamCalib's calibration of a fisheye; skips the test where it is missing."""
+    return _existing("omni_fisheye/ocam_scaramuzza/calib_results_fisheye.txt", "OCamCalib file")
+
+
 def splits() -> Path:
     """The folder of published lists of KITTI frames; skips the test where it is missing."""
     return _existing("splits", "published splits")

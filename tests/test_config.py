@@ -15,7 +15,7 @@ from packnet_jax.batch import Batch
 from packnet_jax.errors import ConfigError
 from packnet_jax.evaluate import predict_pair
 from packnet_jax.networks import make_depth_net
-from packnet_jax.objectives import OBJECTIVES
+from packnet_jax.objectives import make_objective
 from packnet_jax.sfm import Networks, predict, takes_input_depth
 
 FILES = sorted(p.stem for p in (Path(__file__).parents[1] / "configs").glob("[!_]*.py"))
@@ -69,7 +69,7 @@ def test_every_file_trains_abstractly(name):
     variables = jax.eval_shape(
         lambda key: networks.init(key, config.data.image_shape, num_context), jax.random.key(0)
     )
-    objective = OBJECTIVES[config.objective](config.loss)
+    objective = make_objective(config.objective, config.loss)
 
     def measure(variables, batch):
         predictions = predict(
@@ -77,7 +77,7 @@ def test_every_file_trains_abstractly(name):
             variables,
             batch,
             flip=True,
-            with_input_depth=objective.needs.input_depth,
+            needs=objective.needs,
             dropout_key=jax.random.key(0),
         )
         return objective.measure(predictions, batch, 0.5)

@@ -27,6 +27,7 @@ LAYERS = {
     "packnet_jax.losses": 2,
     "packnet_jax.metrics": 2,
     "packnet_jax.networks": 2,
+    "packnet_jax.ray_template": 2,
     "packnet_jax.checkpoint": 2,
     "packnet_jax.point_cloud": 2,
     "packnet_jax.convert": 3,

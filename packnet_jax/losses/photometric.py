@@ -12,8 +12,8 @@ from packnet_jax.bounds import at_most, magnitude, smaller_of
 from packnet_jax.depth_maps import inv_depth_to_depth
 from packnet_jax.geometry.pinhole import scale_intrinsics
 from packnet_jax.geometry.warp import PaddingMode, synthesize_view
-from packnet_jax.image import resize_bilinear
-from packnet_jax.losses.smoothness import smoothness_loss
+from packnet_jax.image import resize_bilinear, resize_nearest
+from packnet_jax.losses.smoothness import masked_mean, smoothness_loss
 from packnet_jax.losses.ssim import ssim_loss
 
 
@@ -29,6 +29,9 @@ def _mean(error: Array) -> Array:
 
 
 _REDUCTIONS = {"min": _smallest, "mean": _mean}
+
+Warp = Callable[[Float[Array, "b n h w 3"], Float[Array, "b 1 h w 1"]], Float[Array, "b n h w 3"]]
+"""Context images and depth of the target, to the contexts in the target view."""
 
 
 class PhotometricMaps(NamedTuple):
@@ -110,6 +113,7 @@ def multi_view_photometric_loss(
     padding_mode: PaddingMode = "zeros",
     progressive_scaling: float = 0.0,
     progress: float | Float[Array, ""] = 0.0,
+    mask: Float[Array, "b h w 1"] | None = None,
 ) -> PhotometricResult:
     """Mean over scales of the reduced photometric error, plus weighted smoothness.
 
@@ -135,6 +139,8 @@ def multi_view_photometric_loss(
         padding_mode: See `sample_bilinear`.
         progressive_scaling: See `scale_weights`.
         progress: Fraction of the training done, for `progressive_scaling`.
+        mask: 1 where a pixel of the target counts, 0 where it does not, such as on the vehicle
+            itself; other scales pick pixels of it. Both terms are means over what counts.
 
     Raises:
         ValueError: An option is unknown, or options or shapes do not go together.
@@ -142,6 +148,59 @@ def multi_view_photometric_loss(
     Source: packnet-sfm losses/multiview_photometric_loss.py: MultiViewPhotometricLoss.
     Differs: `photometric` is the photometric part alone; the reference's metric of that name is
         the total. `progressive_scaling` acts as documented; in the reference it never does.
+    """
+
+    def warp(rgb_context: Array, depth: Array) -> Array:
+        scale = depth.shape[-2] / rgb.shape[-2]
+        scaled_K = scale_intrinsics(K, scale, scale)[:, None]
+        return synthesize_view(
+            rgb_context, depth, scaled_K, scaled_K, context_T_target, padding_mode=padding_mode
+        )
+
+    return warped_photometric_loss(
+        rgb,
+        rgb_context,
+        inv_depth_pyramid,
+        warp,
+        num_scales=num_scales,
+        ssim_loss_weight=ssim_loss_weight,
+        smooth_loss_weight=smooth_loss_weight,
+        C1=C1,
+        C2=C2,
+        photometric_reduce_op=photometric_reduce_op,
+        clip_loss=clip_loss,
+        automask_loss=automask_loss,
+        progressive_scaling=progressive_scaling,
+        progress=progress,
+        mask=mask,
+    )
+
+
+def warped_photometric_loss(
+    rgb: Float[Array, "b h w 3"],
+    rgb_context: Float[Array, "b n h w 3"],
+    inv_depth_pyramid: Sequence[Float[Array, "b _ _ 1"]],
+    warp: Warp,
+    *,
+    num_scales: int,
+    ssim_loss_weight: float,
+    smooth_loss_weight: float,
+    C1: float,
+    C2: float,
+    photometric_reduce_op: Literal["min", "mean"],
+    clip_loss: float,
+    automask_loss: bool,
+    progressive_scaling: float,
+    progress: float | Float[Array, ""],
+    mask: Float[Array, "b h w 1"] | None,
+) -> PhotometricResult:
+    """`multi_view_photometric_loss` of any camera: how contexts are warped is an argument.
+
+    Args:
+        warp: Context images and depth of one scale, at its size, to context images in the target
+            view.
+
+    The others, and `Raises`, are those of `multi_view_photometric_loss`.
     """
     if photometric_reduce_op not in _REDUCTIONS:
         raise ValueError(f"photometric_reduce_op is {photometric_reduce_op!r}; use 'min' or 'mean'")
@@ -161,21 +220,23 @@ def multi_view_photometric_loss(
             target,
             resize_bilinear(rgb_context, target.shape[1:3]),
             inv_depth,
-            scale_intrinsics(K, target.shape[2] / rgb.shape[2], target.shape[2] / rgb.shape[2]),
-            context_T_target,
+            warp,
             error_of=error_of,
             reduce=_REDUCTIONS[photometric_reduce_op],
             use_automask=automask_loss,
-            padding_mode=padding_mode,
         )
         for target, inv_depth in zip(rgb_pyramid, inv_depth_pyramid, strict=True)
     ]
+    masks = [
+        None if mask is None else resize_nearest(mask, d.shape[1:3]) for d in inv_depth_pyramid
+    ]
     weights = scale_weights(num_scales, progressive_scaling, progress)
-    photometric = jnp.sum(weights * jnp.stack([jnp.mean(scale.error) for scale in maps]))
+    errors = [masked_mean(scale.error, m) for scale, m in zip(maps, masks, strict=True)]
+    photometric = jnp.sum(weights * jnp.stack(errors))
     smoothness = jnp.zeros_like(photometric)
     if smooth_loss_weight > 0:
         smoothness = smooth_loss_weight * smoothness_loss(
-            inv_depth_pyramid, rgb_pyramid, scale_weights=weights
+            inv_depth_pyramid, rgb_pyramid, scale_weights=weights, mask_pyramid=masks
         )
     finest = jax.lax.stop_gradient(maps[0])
     return PhotometricResult(photometric + smoothness, photometric, smoothness, finest)
@@ -207,20 +268,18 @@ def _compare(
     rgb: Array,
     rgb_context: Array,
     inv_depth: Array,
-    K: Array,
-    context_T_target: Array,
+    warp: Warp,
     *,
     error_of: Callable[[Array, Array], Array],
     reduce: Callable[..., Array],
     use_automask: bool,
-    padding_mode: PaddingMode,
 ) -> PhotometricMaps:
     """Warps the contexts into the target view and compares, all at the size of `inv_depth`.
 
     Under `jit` the terms without motion are computed once for all scales of equal size.
     """
-    depth, K, target = inv_depth_to_depth(inv_depth)[:, None], K[:, None], rgb[:, None]
-    warped = synthesize_view(rgb_context, depth, K, K, context_T_target, padding_mode=padding_mode)
+    depth, target = inv_depth_to_depth(inv_depth)[:, None], rgb[:, None]
+    warped = warp(rgb_context, depth)
     error = reduce(error_of(warped, target))[..., None]
     if not use_automask:
         return PhotometricMaps(warped, error, jnp.ones_like(error))

@@ -17,6 +17,7 @@ def smoothness_loss(
     rgb_pyramid: Sequence[Float[Array, "b _ _ 3"]],
     *,
     scale_weights: Float[Array, " s"] | None = None,
+    mask_pyramid: Sequence[Float[Array, "b _ _ 1"] | None] | None = None,
 ) -> Float[Array, ""]:
     """Weighted sum over scales of `edge_aware_variation` / 2^scale.
 
@@ -24,23 +25,46 @@ def smoothness_loss(
         inv_depth_pyramid: Predictions, finest first.
         rgb_pyramid: The image at the size of each of them.
         scale_weights: One weight per scale; by default each scale weighs 1 / number of scales.
+        mask_pyramid: See `edge_aware_variation`; one for each scale.
 
     Source: packnet-sfm losses/multiview_photometric_loss.py: calc_smoothness_loss.
     """
-    pairs = zip(inv_depth_pyramid, rgb_pyramid, strict=True)
-    terms = jnp.stack([edge_aware_variation(d, rgb) / 2**i for i, (d, rgb) in enumerate(pairs)])
+    masks = mask_pyramid or [None] * len(inv_depth_pyramid)
+    scales = enumerate(zip(inv_depth_pyramid, rgb_pyramid, masks, strict=True))
+    terms = jnp.stack([edge_aware_variation(d, rgb, mask) / 2**i for i, (d, rgb, mask) in scales])
     return jnp.mean(terms) if scale_weights is None else jnp.sum(scale_weights * terms)
 
 
 def edge_aware_variation(
-    inv_depth: Float[Array, "b h w 1"], rgb: Float[Array, "b h w 3"]
+    inv_depth: Float[Array, "b h w 1"],
+    rgb: Float[Array, "b h w 3"],
+    mask: Float[Array, "b h w 1"] | None = None,
 ) -> Float[Array, ""]:
     """Mean of |dx d*| exp(-|dx I|) plus mean of |dy d*| exp(-|dy I|).
+
+    Args:
+        inv_depth: Prediction.
+        rgb: Its image.
+        mask: 1 where a pixel counts; a difference counts where both of its pixels do.
 
     Source: Godard et al. 2019, equation 3.
     """
     along_x, along_y = edge_aware_gradients(inv_depth, rgb)
-    return jnp.mean(magnitude(along_x)) + jnp.mean(magnitude(along_y))
+    if mask is None:
+        mask_x = mask_y = None
+    else:
+        mask_x = mask[..., :-1, :] * mask[..., 1:, :]
+        mask_y = mask[..., :-1, :, :] * mask[..., 1:, :, :]
+    return masked_mean(magnitude(along_x), mask_x) + masked_mean(magnitude(along_y), mask_y)
+
+
+def masked_mean(
+    values: Float[Array, "b h w 1"], mask: Float[Array, "b h w 1"] | None
+) -> Float[Array, ""]:
+    """Mean over the pixels whose mask is 1, 0 if there is none; without a mask over all."""
+    if mask is None:
+        return jnp.mean(values)
+    return jnp.sum(values * mask) / at_least(jnp.sum(mask), 1.0)
 
 
 def edge_aware_gradients(

@@ -1,5 +1,6 @@
 """What a run shows: TensorBoard event files by CLU, and the progress bar's rates."""
 
+import re
 import resource
 import sys
 import time
@@ -108,13 +109,21 @@ class Rates:
 
 def memory_gib() -> dict[str, float]:
     """Peak memory of this process and, where the device tells, of its first device."""
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in KiB on Linux
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    memory = {"host_memory_gib": peak / BYTES_PER_GIB}
+    memory = {"host_memory_gib": _host_peak() / BYTES_PER_GIB}
     stats = jax.local_devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         memory["device_memory_gib"] = stats["peak_bytes_in_use"] / BYTES_PER_GIB
     return memory
+
+
+def _host_peak() -> int:
+    """In bytes. On Linux ru_maxrss begins with what the process that started this one held."""
+    status = Path("/proc/self/status")
+    text = status.read_text() if status.exists() else ""
+    if found := re.search(r"^VmHWM:\s*(\d+) kB", text, re.MULTILINE):
+        return int(found[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _plain(value: Any) -> Any:

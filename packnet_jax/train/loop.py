@@ -19,7 +19,7 @@ from packnet_jax.data.meter import BatchIterator
 from packnet_jax.data.open import DataSets
 from packnet_jax.errors import TrainingError
 from packnet_jax.evaluate import evaluate_sets
-from packnet_jax.objectives import OBJECTIVES
+from packnet_jax.objectives import make_objective
 from packnet_jax.report import Report
 from packnet_jax.sfm import Networks
 from packnet_jax.signals import stop_signal
@@ -55,7 +55,7 @@ def train(
     optimizer = make_optimizer(config.optim)
     train_step = make_train_step(
         networks,
-        OBJECTIVES[config.objective](config.loss),
+        make_objective(config.objective, config.loss, ray_template=data.ray_template),
         optimizer,
         make_learning_rates(config.optim, steps_per_epoch),
         seed=config.seed,

@@ -76,7 +76,7 @@ def make_train_step(
                 variables,
                 batch,
                 flip=flip,
-                with_input_depth=objective.needs.input_depth,
+                needs=objective.needs,
                 dropout_key=dropout_key,
             )
             measured = objective.measure(predictions, batch, step / num_steps)

@@ -12,12 +12,12 @@ from packnet_jax.config import ModelConfig, NetworkConfig
 from packnet_jax.convert.rules import RULES
 from packnet_jax.convert.state_dict import from_state_dict
 from packnet_jax.loss_config import Needs
-from packnet_jax.sfm import Networks
+from packnet_jax.sfm import PICTURES_ALONE, Networks
 
 
-def golden_batch() -> Batch:
-    """Two samples with two context images each, 64x96."""
-    arrays = load_golden("models/batch_64x96.npz")
+def golden_batch(name: str = "batch_64x96") -> Batch:
+    """Two samples with two context images each, 64x96; one of 96x96 in "batch_generic_96x96"."""
+    arrays = load_golden(f"models/{name}.npz")
 
     def context(name: str) -> np.ndarray:
         return np.stack([nhwc(arrays[f"{name}.{i}"]) for i in range(2)], axis=1)
@@ -28,8 +28,8 @@ def golden_batch() -> Batch:
         rgb_context=context("rgb_context"),
         rgb_context_original=context("rgb_context_original"),
         intrinsics=arrays["intrinsics"],
-        index=np.arange(2, dtype=np.int32),
-        valid=np.ones(2, bool),
+        index=np.arange(len(arrays["rgb"]), dtype=np.int32),
+        valid=np.ones(len(arrays["rgb"]), bool),
         depth=nhwc(arrays["depth"]),
         input_depth=nhwc(arrays["input_depth"]),
     )
@@ -45,7 +45,7 @@ def seeded_variables(
     image_shape: tuple[int, int],
     *,
     scaled: dict[str, float] | None = None,
-    needs: Needs | None = None,
+    needs: Needs = PICTURES_ALONE,
 ) -> dict[str, Any]:
     """Both networks with the original's seeded weights.
 

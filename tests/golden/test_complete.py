@@ -8,13 +8,16 @@ import test_depth_maps
 import test_image
 import test_visualize
 from geometry import test_pinhole, test_transforms, test_warp
+from geometry import test_ray_surface as test_ray_camera
 from losses import test_photometric, test_smoothness, test_ssim
+from losses import test_ray_surface as test_ray_loss
 from metrics import test_depth
 
 from golden.arrays import FOLDER, load
 
 COMPARED = {
     "geometry": {*test_transforms.GOLDEN, *test_pinhole.GOLDEN, *test_pinhole.PROJECTIONS},
+    "generic_camera": {*test_ray_camera.GOLDEN_POINTS, *test_ray_camera.GOLDEN_PROJECTIONS},
     "image_ops": {*test_image.GOLDEN, *test_ssim.GOLDEN},
     "view_synthesis": set(test_warp.GOLDEN_GRID_SAMPLE),
     "depth_utils": {
@@ -33,6 +36,7 @@ COMPARED = {
 """Names that the tests go through, by file."""
 
 COMPARED_BY_PREFIX = {
+    "generic_camera": test_ray_loss.GOLDEN_LOSSES,
     "view_synthesis": [e for e in test_warp.GOLDEN_WARPS if not test_warp.meaningless(e)],
     "photometric": [f"{configuration}." for configuration in test_photometric.CONFIGURATIONS],
 }
@@ -41,8 +45,14 @@ COMPARED_BY_PREFIX = {
 NO_NEAREST = "no function here reads the nearest pixel; nothing in the original asks for it"
 FOLDED = "coordinates near 1e6 are folded: the original's float32 is 0.23 from its float64"
 
+WEIGHTING_UNKNOWN = (
+    "nothing says of which sum over the coordinates this is the gradient; those of the losses, "
+    "which pass through the projection, are compared"
+)
+
 LEFT_OUT = {
     "geometry": {},
+    "generic_camera": {entry: WEIGHTING_UNKNOWN for entry in test_ray_camera.GOLDEN_GRADIENTS},
     "image_ops": {
         "interp_bilinear_noac_26x34": "no function here: the original resizes so only in "
         "interpolate_scales by default, whose callers ask for 'nearest'",

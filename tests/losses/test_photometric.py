@@ -14,6 +14,7 @@ from packnet_jax.losses.photometric import (
     multi_view_photometric_loss,
     photometric_error,
     scale_weights,
+    warped_photometric_loss,
 )
 
 CONFIGURATIONS = [
@@ -248,6 +249,48 @@ def test_two_contexts_agree_with_each_alone():
     ]
     np.testing.assert_allclose(both.photometric, np.mean([one.photometric for one in alone]), 1e-5)
     np.testing.assert_allclose(both.maps.warped[:, 1], alone[1].maps.warped[:, 0], atol=1e-6)
+
+
+def test_what_is_masked_does_not_count():
+    """At the finest scale exactly; at others pixels of the mask are picked."""
+    rgb, rgb_context = random_images()
+    random = np.random.default_rng(4)
+    mask = jnp.asarray(random.random((2, HEIGHT, WIDTH, 1)) < 0.6, jnp.float32)
+    inv_depths = [jnp.asarray(random.uniform(0.1, 1, d.shape)) for d in constant_pyramid(0.0)]
+    motion = STANDING.at[..., 0, 3].set(0.1)
+    loss = jitted_loss(num_scales=1, smooth_loss_weight=0.1)
+    masked, plain = (loss(rgb, rgb_context, inv_depths, K, motion, mask=m) for m in (mask, None))
+    counted = np.asarray(plain.maps.error)[np.asarray(mask) == 1]
+    np.testing.assert_allclose(masked.photometric, counted.mean(), rtol=1e-5)
+    assert masked.smoothness != plain.smoothness
+    everything = loss(rgb, rgb_context, inv_depths, K, motion, mask=jnp.ones_like(mask))
+    np.testing.assert_allclose(everything.total, plain.total, rtol=1e-5)
+    nothing = jitted_loss()(rgb, rgb_context, inv_depths, K, motion, mask=jnp.zeros_like(mask))
+    assert nothing.total == 0
+
+
+def test_any_warp_can_be_compared():
+    """One that answers with the target leaves no error."""
+    rgb, rgb_context = random_images()
+    result = warped_photometric_loss(
+        rgb,
+        rgb_context,
+        constant_pyramid(0.2, 1),
+        lambda contexts, depth: jnp.broadcast_to(rgb[:, None], contexts.shape) * (depth > 0),
+        num_scales=1,
+        ssim_loss_weight=0.85,
+        smooth_loss_weight=0.0,
+        C1=1e-4,
+        C2=9e-4,
+        photometric_reduce_op="min",
+        clip_loss=0.0,
+        automask_loss=True,
+        progressive_scaling=0.0,
+        progress=0.0,
+        mask=None,
+    )
+    np.testing.assert_allclose(result.total, 0, atol=1e-6)
+    assert (result.maps.automask == 1).all()
 
 
 def test_both_rows_of_K_follow_the_width():

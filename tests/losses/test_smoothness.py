@@ -8,6 +8,7 @@ from packnet_jax.losses.smoothness import (
     edge_aware_gradients,
     edge_aware_variation,
     floored_mean,
+    masked_mean,
     smoothness_loss,
 )
 
@@ -52,6 +53,29 @@ def test_golden_total(parity):
         tolerance=1e-6,
         scale=golden[entry],
     )
+
+
+def test_differences_across_the_mask_s_border_do_not_count():
+    """A step between two flat halves, one of which is masked."""
+    inv_depth = jnp.full((2, 4, 6, 1), 0.3).at[:, :, 3:].set(0.7)
+    rgb = random_map((2, 4, 6, 3))
+    mask = jnp.ones((2, 4, 6, 1)).at[:, :, 3:].set(0)
+    assert edge_aware_variation(inv_depth, rgb) > 0
+    assert edge_aware_variation(inv_depth, rgb, mask) == 0
+    half = edge_aware_variation(inv_depth, rgb, jnp.ones_like(mask).at[:, :2].set(0))
+    along_x, _ = edge_aware_gradients(inv_depth, rgb)
+    np.testing.assert_allclose(half, jnp.mean(jnp.abs(along_x[:, 2:])), rtol=1e-5)
+    by_scale = smoothness_loss([inv_depth], [rgb], mask_pyramid=[mask])
+    assert by_scale == 0
+
+
+def test_a_masked_mean_is_that_of_what_counts():
+    values = random_map((2, 4, 6, 1))
+    mask = jnp.asarray(values > 0.5, values.dtype)
+    expected = np.asarray(values)[np.asarray(values) > 0.5].mean()
+    np.testing.assert_allclose(masked_mean(values, mask), expected, rtol=1e-6)
+    np.testing.assert_allclose(masked_mean(values, None), np.mean(values), rtol=1e-6)
+    assert masked_mean(values, jnp.zeros_like(mask)) == 0
 
 
 def test_flat_inverse_depth_is_smooth():

@@ -14,7 +14,7 @@ from packnet_jax.config import ModelConfig, NetworkConfig
 from packnet_jax.convert.rules import RULES, target_of
 from packnet_jax.image import flip_lr, resize_nearest
 from packnet_jax.loss_config import LossConfig, ObjectiveName
-from packnet_jax.objectives import OBJECTIVES
+from packnet_jax.objectives import make_objective
 from packnet_jax.sfm import Networks, predict
 
 RESNET18 = NetworkConfig("DepthResNet", "18")
@@ -71,7 +71,7 @@ NOT_MIRRORED_BACK = {case.name for case in CASES if case.objective == COMPLETION
 def compiled(objective_name: ObjectiveName, depth_net: NetworkConfig, loss: LossConfig):
     """Weights; the function of weights, batch and flips to what a step knows, and gradients."""
     model = ModelConfig(depth_net, NetworkConfig("PoseNet", ""))
-    objective = OBJECTIVES[objective_name](loss)
+    objective = make_objective(objective_name, loss)
     networks = Networks.from_config(model, objective.needs)
 
     @jax.jit
@@ -82,7 +82,7 @@ def compiled(objective_name: ObjectiveName, depth_net: NetworkConfig, loss: Loss
                 {**variables, "params": params},
                 batch,
                 flip=flip,
-                with_input_depth=objective.needs.input_depth,
+                needs=objective.needs,
             )
             if predictions.completed is not None:
                 turned = tuple(

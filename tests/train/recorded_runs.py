@@ -19,7 +19,7 @@ from packnet_jax import config as config_lib
 from packnet_jax import sharding
 from packnet_jax.config import Config
 from packnet_jax.data.open import open_data_sets
-from packnet_jax.objectives import OBJECTIVES
+from packnet_jax.objectives import make_objective
 from packnet_jax.sfm import Networks
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
@@ -71,7 +71,7 @@ def train(run: Run, tfds_dir: str) -> list[float]:
     mesh = sharding.make_mesh(1)
     step = make_train_step(
         Networks.from_config(config.model),
-        OBJECTIVES[config.objective](config.loss),
+        make_objective(config.objective, config.loss),
         optimizer,
         make_learning_rates(config.optim, data.train.steps_per_epoch),
         seed=0,

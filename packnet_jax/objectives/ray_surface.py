@@ -1,0 +1,86 @@
+"""Depth, motion and the camera itself, learned from video: neural ray surfaces."""
+
+import jax.numpy as jnp
+from jax import lax
+
+from packnet_jax.batch import Batch
+from packnet_jax.geometry.ray_surface import (
+    compose_rays,
+    fitting_temperature,
+    residual_weight,
+    softmax_temperature,
+)
+from packnet_jax.loss_config import LossConfig, needs_of
+from packnet_jax.losses.ray_surface import ray_surface_photometric_loss
+from packnet_jax.objectives.objective import Measured, Objective, Pictures, Progress
+from packnet_jax.objectives.self_supervised import upsampled
+from packnet_jax.ray_template import RayTemplate
+from packnet_jax.sfm import Predictions
+
+
+def ray_surface(loss: LossConfig, template: RayTemplate) -> Objective:
+    """Photometric and smoothness loss of pictures whose camera is template plus residual.
+
+    The depth is the distance along each pixel's ray.
+
+    Args:
+        loss: settings.
+        template: unit rays at the size of the batch's images, which every sample starts from.
+
+    Source: packnet-sfm models/GenericSelfSupModel.py: GenericSelfSupModel.forward.
+    Differs: works, and with any batch; the reference calls a method that does not exist.
+    """
+    fitting = fitting_temperature(template.rays, half_resolution=loss.ray_half_resolution)
+    start, end = loss.ray_start_temperature or fitting, loss.ray_end_temperature or fitting
+
+    def measure(predictions: Predictions, batch: Batch, progress: Progress) -> Measured:
+        if predictions.context_T_target is None or predictions.ray_residual is None:
+            raise ValueError("a ray surface needs its network's rays, and motion; one is missing")
+        if template.rays.shape[:2] != batch.rgb.shape[1:3]:
+            raise ValueError(
+                f"the ray template is {template.rays.shape[0]}x{template.rays.shape[1]}, the "
+                f"images {batch.rgb.shape[1]}x{batch.rgb.shape[2]}; make one with --image_shape"
+            )
+        weight = residual_weight(progress, loss.ray_residual_schedule)
+        temperature = softmax_temperature(progress, start=start, end=end)
+        pyramid = upsampled(loss, predictions.inv_depth_pyramid)
+        sees = jnp.asarray(template.valid, batch.rgb.dtype)[None, ..., None]
+        shape = (*batch.rgb.shape[:3], 1)
+        mask = jnp.broadcast_to(sees if batch.mask is None else sees * batch.mask, shape)
+        result = ray_surface_photometric_loss(
+            batch.rgb_original,
+            batch.rgb_context_original,
+            pyramid,
+            compose_rays(jnp.asarray(template.rays), predictions.ray_residual, weight),
+            predictions.context_T_target,
+            temperature=temperature,
+            half_resolution=loss.ray_half_resolution,
+            num_scales=loss.num_scales,
+            ssim_loss_weight=loss.ssim_loss_weight,
+            smooth_loss_weight=loss.smooth_loss_weight,
+            C1=loss.C1,
+            C2=loss.C2,
+            photometric_reduce_op=loss.photometric_reduce_op,
+            clip_loss=loss.clip_loss,
+            automask_loss=loss.automask_loss,
+            padding_mode=loss.padding_mode,
+            progressive_scaling=loss.progressive_scaling,
+            progress=progress,
+            mask=None if template.valid.all() and batch.mask is None else mask,
+        )
+        terms = {
+            "photometric_loss": result.photometric,
+            "smoothness_loss": result.smoothness,
+            "ray_residual_weight": weight,
+            "ray_temperature": temperature,
+        }
+        pictures = Pictures(
+            rgb=batch.rgb_original[0],
+            inv_depth=lax.stop_gradient(pyramid[0][0]),
+            warped_context=result.maps.warped[0],
+            photometric_error=jnp.mean(result.maps.error[0], -1, keepdims=True),
+            automask=jnp.mean(result.maps.automask[0], -1, keepdims=True),
+        )
+        return Measured(result.total, terms, pictures)
+
+    return Objective(measure, needs_of("ray_surface", loss), loss.flip_lr_prob)
