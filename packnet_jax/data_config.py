@@ -41,6 +41,8 @@ DATASETS = {
         needs_root=False,
     ),
 }
+SCANNED = ("velodyne", "lidar")
+"""Depth types that a laser scanner's beams are told apart in."""
 DatasetName = Literal["kitti_raw", "synthetic_drive", ""]
 
 
@@ -54,6 +56,13 @@ class SyntheticConfig:
     focal_ratio: float = within(0.58, 0.1, 10)
     """Focal length over image width; 0.58 is close to KITTI's."""
     moving_cars: bool = True
+    camera: Literal["pinhole", "fisheye", "catadioptric"] = "pinhole"
+    """The last two have depth along the ray, and rays instead of a focal length; see
+    `tfds_builders.synthetic_drive`."""
+    rig: Literal["single", "six"] = "single"
+    """One camera, or six around the car, named as DDAD's: each a stream of its own."""
+    cameras: tuple[str, ...] = ()
+    """Which of the six, such as ('camera_01', 'camera_09'); () for all."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,11 @@ class SourceConfig:
     """Ground truth: 'velodyne' or 'groundtruth' (the improved one; kitti_raw), 'dense' or 'lidar'
     (synthetic_drive), '' for none."""
     input_depth_type: str = ""
-    """Sparse depth that the network gets beside the picture in evaluation (PackNetSAN01):
-    'velodyne' or 'groundtruth' (kitti_raw), 'lidar' (synthetic_drive), '' for none."""
+    """Sparse depth that the network gets beside the picture (PackNetSAN01): 'velodyne' or
+    'groundtruth' (kitti_raw), 'lidar' (synthetic_drive), '' for none."""
+    beams: Literal[0, 1, 2, 4, 8, 16, 32] = 0
+    """How many of the laser scanner's 64 beams 'velodyne' and 'lidar' keep, where they are trained
+    with or given to a network; 0 for all. The depth that an evaluation compares with is whole."""
     repeat: int = within(1, 1)
     """How often an epoch of training goes through the split."""
     synthetic: SyntheticConfig = SyntheticConfig()
@@ -108,6 +120,9 @@ class DataConfig(SourceConfig):
     input_depth_resize: Literal["keep_points", "nearest"] = "keep_points"
     """How input depth comes to `image_shape`: every point is moved, as the original does for its
     validation, or pixels are picked, which loses most points, as for its test."""
+    input_depth_keep: tuple[float, float] = (1.0, 1.0)
+    """Training draws for each sample which share of its input depth's points is kept, from this
+    range, and then the points; (1, 1) keeps them all."""
     jittering: tuple[float, ...] = (0.2, 0.2, 0.2, 0.05)
     """Brightness, contrast, saturation, hue; () switches jitter off."""
     back_context: int = within(1, 0)
@@ -156,6 +171,11 @@ def data_rules(data: DataConfig) -> list[Rule]:
             all(v > 0 and v % SHAPE_MULTIPLE == 0 for v in data.image_shape),
             f"data.image_shape: given {data.image_shape}, but height and width must be positive "
             f"multiples of {SHAPE_MULTIPLE}; nearest: {nearest}",
+        ),
+        (
+            0 <= data.input_depth_keep[0] <= data.input_depth_keep[1] <= 1,
+            f"data.input_depth_keep: given {data.input_depth_keep}, expected (lowest, highest) with "
+            "0 <= lowest <= highest <= 1",
         ),
         (
             len(data.jittering) in (0, 4) and all(v >= 0 for v in data.jittering),
@@ -215,6 +235,27 @@ def _source_rules(s: SourceConfig, at: str) -> list[Rule]:
             s.input_depth_type in kind.input_depth_types,
             f"{at}.input_depth_type: given {s.input_depth_type!r}, but {s.name} has "
             f"{', '.join(map(repr, kind.input_depth_types))}",
+        ),
+        (
+            not s.beams or not {s.depth_type, s.input_depth_type}.isdisjoint(SCANNED),
+            f"{at}.beams: given {s.beams}, but neither depth_type nor input_depth_type is "
+            f"{' or '.join(map(repr, SCANNED))}; set 0",
+        ),
+        *(_synthetic_rules(s.synthetic, at) if s.name == "synthetic_drive" else ()),
+    ]
+
+
+def _synthetic_rules(s: SyntheticConfig, at: str) -> list[Rule]:
+    return [
+        (
+            s.rig == "single" or s.camera != "catadioptric",
+            f"{at}.synthetic.rig: given 'six', but each catadioptric camera sees all round; set "
+            "'single'",
+        ),
+        (
+            s.rig == "six" or not s.cameras,
+            f"{at}.synthetic.cameras: given {s.cameras}, but a single camera is all there is; set "
+            "() or rig 'six'",
         ),
     ]
 

@@ -7,8 +7,8 @@ from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import decode_depth
 from tfds_builders.frames import SPLIT
 from tfds_builders.synthetic_drive import SyntheticDrive
+from tfds_builders.synthetic_drive.cameras import default_camera
 from tfds_builders.synthetic_drive.render import Renderer
-from tfds_builders.synthetic_drive.scene import default_camera
 from tfds_builders.synthetic_drive.street import make_street
 
 TINY = {"image_shape": (16, 48), "num_streets": 2, "frames_per_street": 3}
