@@ -36,7 +36,8 @@ class Batch(NamedTuple):
     """False for rows that only pad a short batch."""
 
     depth: Float[AnyArray, "b h w 1"] | None = None
-    """Measured depth at the size of `rgb`, metres, 0 where there is none."""
+    """Measured depth at the size of `rgb`, metres, 0 where there is none; along z, or along the ray
+    where the cameras are no pinholes."""
 
     context_T_target: Float[AnyArray, "b n 4 4"] | None = None
     """Measured camera motion, metres."""
@@ -46,3 +47,6 @@ class Batch(NamedTuple):
 
     stereo_T_target: Float[AnyArray, "b 4 4"] | None = None
     """Transform from the target camera to the other eye, metres."""
+
+    input_depth: Float[AnyArray, "b h w 1"] | None = None
+    """Sparse depth that a network is given beside `rgb`, metres, 0 where there is none."""

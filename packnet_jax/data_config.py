@@ -174,8 +174,8 @@ def data_rules(data: DataConfig) -> list[Rule]:
         ),
         (
             0 <= data.input_depth_keep[0] <= data.input_depth_keep[1] <= 1,
-            f"data.input_depth_keep: given {data.input_depth_keep}, expected (lowest, highest) with "
-            "0 <= lowest <= highest <= 1",
+            f"data.input_depth_keep: given {data.input_depth_keep}, expected (lowest, "
+            "highest) with 0 <= lowest <= highest <= 1",
         ),
         (
             len(data.jittering) in (0, 4) and all(v >= 0 for v in data.jittering),
