@@ -74,7 +74,7 @@ def keep_beams_of_map(
     """`keep_beams` for a scan of which only the depth map is left (`velodyne.project_scan`).
 
     Each pixel's point is taken back to the scanner, which tells its line. On KITTI that gives the
-    map of the scan's own lines but for one point in five hundred.
+    map of the scan's own lines but for one point in four hundred.
     """
     rows, columns = np.nonzero(depth)
     z = depth[rows, columns].astype(np.float64)

@@ -24,9 +24,9 @@ class TrainPipeline:
     and which points of its input depth are kept, are drawn from a generator derived from the seed
     and the sample's place in the stream; and the store's bytes do not change. The first is
     `SampleOrder`, the second grain's `random_map`, so a stream is promised to repeat under the same
-    versions of numpy and grain, and of Pillow and OpenCV for the pixels. With several hosts, sample i of the stream goes to host i modulo their
-    number after the draw, so that all hosts' parts of a step are together the batch that one host
-    would have made.
+    versions of numpy and grain, and of Pillow and OpenCV for the pixels. With several hosts, sample
+    i of the stream goes to host i modulo their number after the draw, so that all hosts' parts of a
+    step are together the batch that one host would have made.
 
     Passes follow each other without a gap: a batch may end one and begin the next.
 
