@@ -90,7 +90,7 @@ class SourceConfig:
 
     @property
     def title(self) -> str:
-        """`<dataset>-<split>`, and `-with_<input_depth_type>[_<beams>]` if the network sees that."""
+        """`<dataset>-<split>`, and `-with_<input_depth_type>[_<beams>]` if networks see that."""
         name = f"{self.name or 'none'}-{Path(self.split).stem}"
         beams = f"_{self.beams}" if self.beams and self.input_depth_type in SCANNED else ""
         return f"{name}-with_{self.input_depth_type}{beams}" if self.input_depth_type else name

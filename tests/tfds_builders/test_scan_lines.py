@@ -70,6 +70,35 @@ def test_points_in_another_order_are_refused():
         keep_beams(shuffled, 4)
 
 
+def hdl64(seed: int = 0) -> np.ndarray:
+    """A scan of KITTI's scanner: two blocks of lasers at different heights."""
+    rng = np.random.default_rng(seed)
+    height = np.repeat([0.204, 0.121], 32)
+    elevation = np.concatenate([np.linspace(1.94, -8.71, 32), np.linspace(-9.03, -25, 32)])
+    lines = []
+    for h, angle in zip(height, elevation, strict=True):
+        azimuth = np.deg2rad(np.arange(0, 360, 0.7))
+        distance = rng.uniform(3, 60, len(azimuth))
+        z = h + distance * np.tan(np.deg2rad(angle))
+        lines.append(np.stack([distance * np.cos(azimuth), distance * np.sin(azimuth), z], -1))
+    return np.concatenate(lines).astype(np.float32)
+
+
+@pytest.mark.parametrize("beams", [4, 16])
+def test_of_a_map_the_same_lines_are_kept_as_of_its_scan(beams):
+    K = np.array([[700.0, 0, 500], [0, 700, 170], [0, 0, 1]])
+    turn = np.array([[0.02, -1, 0, 0.1], [0, 0.03, -1, -0.08], [1, 0.02, 0.03, -0.3]])
+    points = hdl64()
+    np.testing.assert_array_equal(lines_by_elevation(points), find_lines(points))
+    whole, own = (
+        project_scan(p, K @ turn, (350, 1000)) for p in (points, keep_beams(points, beams))
+    )
+    told = keep_beams_of_map(whole, K @ turn, beams)
+    differing = np.count_nonzero(told != own)  # where points of two lines share a pixel
+    assert differing < 0.03 * np.count_nonzero(own)
+    assert np.count_nonzero(own) > 100
+
+
 def test_a_scan_without_points_stays_empty():
     assert keep_beams(np.zeros((0, 3), np.float32), 4).shape == (0, 3)
 
