@@ -26,6 +26,8 @@ class DatasetKind(NamedTuple):
     """Whether it lies in a folder of the user's."""
     can_store_resized: bool = False
     """Whether `store_resized` is possible."""
+    has_cameras: bool = False
+    """Whether it has several cameras to choose from."""
 
 
 DATASETS = {
@@ -39,6 +41,7 @@ DATASETS = {
         input_depth_types=("lidar", ""),
         splits=("train", "test"),
         needs_root=False,
+        has_cameras=True,
     ),
 }
 SCANNED = ("velodyne", "lidar")
@@ -61,8 +64,6 @@ class SyntheticConfig:
     `tfds_builders.synthetic_drive`."""
     rig: Literal["single", "six"] = "single"
     """One camera, or six around the car, named as DDAD's: each a stream of its own."""
-    cameras: tuple[str, ...] = ()
-    """Which of the six, such as ('camera_01', 'camera_09'); () for all."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,10 @@ class SourceConfig:
     root: str = ""
     """Folder of the raw data (the one that holds 2011_09_26/ and so on)."""
     split: str = "eigen_zhou"
-    """A known name or the path of a split file."""
+    """A known name or, for kitti_raw, the path of a split file."""
+    cameras: tuple[str, ...] = ()
+    """Cameras of a rig of synthetic_drive, such as ('camera_01', 'camera_05'): each picture is a
+    sample of its own. () for all there are."""
     depth_type: str = "velodyne"
     """Ground truth: 'velodyne' or 'groundtruth' (the improved one; kitti_raw), 'dense' or 'lidar'
     (synthetic_drive), '' for none."""
@@ -90,8 +94,8 @@ class SourceConfig:
 
     @property
     def title(self) -> str:
-        """`<dataset>-<split>`, and `-with_<input_depth_type>[_<beams>]` if networks see that."""
-        name = f"{self.name or 'none'}-{Path(self.split).stem}"
+        """`<dataset>-<split>[-<cameras>][-with_<input_depth_type>[_<beams>]]`."""
+        name = "-".join([self.name or "none", Path(self.split).stem, *self.cameras])
         beams = f"_{self.beams}" if self.beams and self.input_depth_type in SCANNED else ""
         return f"{name}-with_{self.input_depth_type}{beams}" if self.input_depth_type else name
 
@@ -228,6 +232,10 @@ def _source_rules(s: SourceConfig, at: str) -> list[Rule]:
         ),
         _split_rule(s.name, s.split, f"{at}.split"),
         (
+            kind.has_cameras or not s.cameras,
+            f"{at}.cameras: given {s.cameras}, but {s.name} has one camera; leave it ()",
+        ),
+        (
             s.depth_type in kind.depth_types,
             f"{at}.depth_type: given {s.depth_type!r}, but {s.name} has "
             f"{', '.join(map(repr, kind.depth_types))}",
@@ -242,21 +250,22 @@ def _source_rules(s: SourceConfig, at: str) -> list[Rule]:
             f"{at}.beams: given {s.beams}, but neither depth_type nor input_depth_type is "
             f"{' or '.join(map(repr, SCANNED))}; set 0",
         ),
-        *(_synthetic_rules(s.synthetic, at) if s.name == "synthetic_drive" else ()),
+        *(_synthetic_rules(s, at) if s.name == "synthetic_drive" else ()),
     ]
 
 
-def _synthetic_rules(s: SyntheticConfig, at: str) -> list[Rule]:
+def _synthetic_rules(s: SourceConfig, at: str) -> list[Rule]:
+    streets = s.synthetic
     return [
         (
-            s.rig == "single" or s.camera != "catadioptric",
+            streets.rig == "single" or streets.camera != "catadioptric",
             f"{at}.synthetic.rig: given 'six', but each catadioptric camera sees all round; set "
             "'single'",
         ),
         (
-            s.rig == "six" or not s.cameras,
-            f"{at}.synthetic.cameras: given {s.cameras}, but a single camera is all there is; set "
-            "() or rig 'six'",
+            streets.rig == "six" or not s.cameras,
+            f"{at}.cameras: given {s.cameras}, but a single camera is all there is; leave it (), "
+            f"or set {at}.synthetic.rig to 'six'",
         ),
     ]
 

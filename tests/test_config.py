@@ -266,7 +266,8 @@ def test_a_misspelt_field_of_a_further_set_fails_where_it_is_written():
         ("more_train[0]", "name", "ddad", "one of 'kitti_raw', 'synthetic_drive'"),
         ("more_train[0]", "synthetic.num_streets", 0, "expected at least 1"),
         ("more_train[0]", "synthetic.camera", "mirror", "one of 'pinhole', 'fisheye'"),
-        ("more_train[0]", "synthetic.cameras", ["camera_01"], "a single camera is all there is"),
+        ("more_train[0]", "cameras", ["camera_01"], "a single camera is all there is"),
+        ("more_eval[1]", "cameras", ["camera_01"], "kitti_raw has one camera"),
         ("more_train[0]", "beams", 3, "one of 0, 1, 2, 4, 8, 16, 32"),
         ("more_train[0]", "beams", 4, "neither depth_type nor input_depth_type is 'velodyne'"),
         ("more_train[0]", "colour", 1, "unknown field"),
@@ -309,9 +310,10 @@ def test_input_depth_keeps_a_share_of_its_points():
         ({"input_depth_type": "velodyne", "beams": 4}, "kitti_raw-eigen_zhou-with_velodyne_4"),
         ({"input_depth_type": "groundtruth", "beams": 4}, "kitti_raw-eigen_zhou-with_groundtruth"),
         ({"beams": 4}, "kitti_raw-eigen_zhou"),
+        ({"cameras": ("camera_01", "camera_09")}, "kitti_raw-eigen_zhou-camera_01-camera_09"),
     ],
 )
-def test_the_beams_that_a_network_is_given_are_in_the_name(fields, title):
+def test_cameras_and_the_beams_that_a_network_is_given_are_in_the_name(fields, title):
     assert SourceConfig(**fields).title == title
 
 

@@ -181,7 +181,7 @@ def _synthetic_drive(source: SourceConfig, data: DataConfig, for_training: bool)
         depth_type=source.depth_type,
         camera=streets.camera,
         rig=streets.rig,
-        cameras=streets.cameras,
+        cameras=source.cameras,
         depth_beams=_beams(source, source.depth_type) if for_training else 0,
         input_beams=_beams(source, source.input_depth_type),
     )

@@ -150,7 +150,7 @@ def test_beams_thin_out_what_is_trained_with_and_not_what_is_compared_with(tmp_p
 def test_rendered_streets_have_the_lens_and_the_cameras_asked_for(tmp_path):
     raw = streets(tmp_path)
     raw.data.synthetic.camera = "fisheye"
-    raw.data.synthetic.rig, raw.data.synthetic.cameras = "six", ("camera_01", "camera_06")
+    raw.data.synthetic.rig, raw.data.cameras = "six", ("camera_01", "camera_06")
     config = config_lib.resolve(raw)
     store = open_source(config.data.train_sources[0], config.data, for_training=True)
     assert [stream["name"] for stream in store.streams] == [

@@ -212,10 +212,16 @@ class SyntheticDrive(FramesBuilder):
         return {"ray_template": encode_array(template), "mask": encode_array(camera.mask)}
 
     def targets(self) -> Sequence[str]:
-        """Every left frame, or every frame of a rig."""
+        """Every left frame, or every frame of a rig, moment by moment."""
         if self.config.rig == "single":
             return list(self._names("left"))
-        return [name for view in self.config.views for name in self._names(view)]
+        return [name for moment in self.rigs() for name in moment]
+
+    def rigs(self) -> Sequence[Sequence[str]]:
+        """What the cameras of a rig take at each moment, in their order; none without a rig."""
+        if self.config.rig == "single":
+            return []
+        return list(zip(*(self._names(view) for view in self.config.views), strict=True))
 
     def stereo_pairs(self) -> Mapping[str, str]:
         """Left and right frames of the same time, in both directions."""
