@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from packnet_jax.data.pipeline import TrainPipeline
 from packnet_jax.data.store import FrameStore, open_store
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import decode_depth
@@ -253,3 +254,19 @@ def test_fewer_beams_are_some_of_the_points_and_the_sources_say_so(tmp_path):
     assert few.depth_source == "lidar, 4 of 64 beams (rendered)"
     assert few.source_of("lidar") == "lidar, 8 of 64 beams (rendered)"
     assert whole.depth_source == "lidar (rendered)"
+
+
+def test_every_camera_of_a_rig_turns_the_car_s_motion_into_its_own(tmp_path):
+    opened = store(tmp_path, rig="six", num_streets=1)
+    pipeline = TrainPipeline(
+        opened, image_shape=(16, 48), batch_size=6, shuffle=False, with_pose=True, num_threads=0
+    )
+    batch = pipeline.batch(0, 0)  # the middle of three moments, camera by camera
+    poses = make_street(0, num_frames=3, all_round=True).world_T_camera
+    for row, mount in enumerate(SIX_CAMERAS.values()):
+        for n, context in enumerate((0, 2)):
+            vehicle_motion = np.linalg.inv(poses[context]) @ poses[1]
+            expected = np.linalg.inv(mount) @ vehicle_motion @ mount
+            np.testing.assert_allclose(batch.context_T_target[row, n], expected, atol=1e-5)
+    ahead = batch.context_T_target[:, 1, 2, 3]  # to the next frame, along each optical axis
+    assert ahead[0] < -0.3 and ahead[5] > 0.3
