@@ -36,7 +36,8 @@ class Batch(NamedTuple):
     """False for rows that only pad a short batch."""
 
     depth: Float[AnyArray, "b h w 1"] | None = None
-    """Measured depth at the size of `rgb`, metres, 0 where there is none."""
+    """Measured depth at the size of `rgb`, metres, 0 where there is none; along z, or along the ray
+    where the cameras are no pinholes."""
 
     context_T_target: Float[AnyArray, "b n 4 4"] | None = None
     """Measured camera motion, metres."""

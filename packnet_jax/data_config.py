@@ -26,6 +26,8 @@ class DatasetKind(NamedTuple):
     """Whether it lies in a folder of the user's."""
     can_store_resized: bool = False
     """Whether `store_resized` is possible."""
+    has_cameras: bool = False
+    """Whether it has several cameras to choose from."""
 
 
 DATASETS = {
@@ -43,8 +45,11 @@ DATASETS = {
         input_depth_types=("lidar", ""),
         splits=("train", "test"),
         needs_root=False,
+        has_cameras=True,
     ),
 }
+SCANNED = ("velodyne", "lidar")
+"""Depth types that a laser scanner's beams are told apart in."""
 DatasetName = Literal["kitti_raw", "kitti_odometry", "synthetic_drive", ""]
 
 
@@ -58,6 +63,11 @@ class SyntheticConfig:
     focal_ratio: float = within(0.58, 0.1, 10)
     """Focal length over image width; 0.58 is close to KITTI's."""
     moving_cars: bool = True
+    camera: Literal["pinhole", "fisheye", "catadioptric"] = "pinhole"
+    """The last two have depth along the ray, and rays instead of a focal length; see
+    `tfds_builders.synthetic_drive`."""
+    rig: Literal["single", "six"] = "single"
+    """One camera, or six around the car, named as DDAD's: each a stream of its own."""
 
 
 @dataclass(frozen=True)
@@ -69,22 +79,30 @@ class SourceConfig:
     root: str = ""
     """Folder of the raw data (the one that holds 2011_09_26/ and so on)."""
     split: str = "eigen_zhou"
-    """A known name or the path of a split file; for kitti_odometry, sequences: '09', '00-08'."""
+    """A known name; for kitti_raw also the path of a split file, for kitti_odometry sequences: '09',
+    '00-08'."""
+    cameras: tuple[str, ...] = ()
+    """Cameras of a rig of synthetic_drive, such as ('camera_01', 'camera_05'): each picture is a
+    sample of its own. () for all there are."""
     depth_type: str = "velodyne"
     """Ground truth: 'velodyne' or 'groundtruth' (the improved one; kitti_raw), 'velodyne'
     (kitti_odometry), 'dense' or 'lidar' (synthetic_drive), '' for none."""
     input_depth_type: str = ""
-    """Sparse depth that the network gets beside the picture in evaluation (PackNetSAN01):
-    'velodyne' or 'groundtruth' (kitti_raw), 'lidar' (synthetic_drive), '' for none."""
+    """Sparse depth that the network gets beside the picture (PackNetSAN01): 'velodyne' or
+    'groundtruth' (kitti_raw), 'lidar' (synthetic_drive), '' for none."""
+    beams: Literal[0, 1, 2, 4, 8, 16, 32] = 0
+    """How many of the laser scanner's 64 beams 'velodyne' and 'lidar' keep, where they are trained
+    with or given to a network; 0 for all. The depth that an evaluation compares with is whole."""
     repeat: int = within(1, 1)
     """How often an epoch of training goes through the split."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
     @property
     def title(self) -> str:
-        """`<dataset>-<split>`, and `-with_<input_depth_type>` where the network sees that."""
-        name = f"{self.name or 'none'}-{Path(self.split).stem}"
-        return f"{name}-with_{self.input_depth_type}" if self.input_depth_type else name
+        """`<dataset>-<split>[-<cameras>][-with_<input_depth_type>[_<beams>]]`."""
+        name = "-".join([self.name or "none", Path(self.split).stem, *self.cameras])
+        beams = f"_{self.beams}" if self.beams and self.input_depth_type in SCANNED else ""
+        return f"{name}-with_{self.input_depth_type}{beams}" if self.input_depth_type else name
 
 
 @dataclass(frozen=True)
@@ -112,6 +130,9 @@ class DataConfig(SourceConfig):
     input_depth_resize: Literal["keep_points", "nearest"] = "keep_points"
     """How input depth comes to `image_shape`: every point is moved, as the original does for its
     validation, or pixels are picked, which loses most points, as for its test."""
+    input_depth_keep: tuple[float, float] = (1.0, 1.0)
+    """Training draws for each sample which share of its input depth's points is kept, from this
+    range, and then the points; (1, 1) keeps them all."""
     jittering: tuple[float, ...] = (0.2, 0.2, 0.2, 0.05)
     """Brightness, contrast, saturation, hue; () switches jitter off."""
     back_context: int = within(1, 0)
@@ -162,6 +183,11 @@ def data_rules(data: DataConfig) -> list[Rule]:
             f"multiples of {SHAPE_MULTIPLE}; nearest: {nearest}",
         ),
         (
+            0 <= data.input_depth_keep[0] <= data.input_depth_keep[1] <= 1,
+            f"data.input_depth_keep: given {data.input_depth_keep}, expected (lowest, "
+            "highest) with 0 <= lowest <= highest <= 1",
+        ),
+        (
             len(data.jittering) in (0, 4) and all(v >= 0 for v in data.jittering),
             f"data.jittering: given {data.jittering}, expected () or four values >= 0",
         ),
@@ -206,6 +232,10 @@ def _source_rules(s: SourceConfig, at: str) -> list[Rule]:
         ),
         _split_rule(s.name, s.split, f"{at}.split"),
         (
+            kind.has_cameras or not s.cameras,
+            f"{at}.cameras: given {s.cameras}, but {s.name} has one camera; leave it ()",
+        ),
+        (
             s.depth_type in kind.depth_types,
             f"{at}.depth_type: given {s.depth_type!r}, but {s.name} has "
             f"{', '.join(map(repr, kind.depth_types))}",
@@ -214,6 +244,28 @@ def _source_rules(s: SourceConfig, at: str) -> list[Rule]:
             s.input_depth_type in kind.input_depth_types,
             f"{at}.input_depth_type: given {s.input_depth_type!r}, but {s.name} has "
             f"{', '.join(map(repr, kind.input_depth_types))}",
+        ),
+        (
+            not s.beams or not {s.depth_type, s.input_depth_type}.isdisjoint(SCANNED),
+            f"{at}.beams: given {s.beams}, but neither depth_type nor input_depth_type is "
+            f"{' or '.join(map(repr, SCANNED))}; set 0",
+        ),
+        *(_synthetic_rules(s, at) if s.name == "synthetic_drive" else ()),
+    ]
+
+
+def _synthetic_rules(s: SourceConfig, at: str) -> list[Rule]:
+    streets = s.synthetic
+    return [
+        (
+            streets.rig == "single" or streets.camera != "catadioptric",
+            f"{at}.synthetic.rig: given 'six', but each catadioptric camera sees all round; set "
+            "'single'",
+        ),
+        (
+            streets.rig == "six" or not s.cameras,
+            f"{at}.cameras: given {s.cameras}, but a single camera is all there is; leave it (), "
+            f"or set {at}.synthetic.rig to 'six'",
         ),
     ]
 

@@ -12,6 +12,7 @@ import pytest
 
 from packnet_jax import config as config_lib
 from packnet_jax.batch import Batch
+from packnet_jax.data_config import SourceConfig
 from packnet_jax.errors import ConfigError
 from packnet_jax.evaluate import predict_pair
 from packnet_jax.networks import make_depth_net
@@ -271,6 +272,11 @@ def test_a_misspelt_field_of_a_further_set_fails_where_it_is_written():
         ("more_train[0]", "repeat", 0, "expected at least 1"),
         ("more_train[0]", "name", "ddad", "one of 'kitti_raw', 'synthetic_drive'"),
         ("more_train[0]", "synthetic.num_streets", 0, "expected at least 1"),
+        ("more_train[0]", "synthetic.camera", "mirror", "one of 'pinhole', 'fisheye'"),
+        ("more_train[0]", "cameras", ["camera_01"], "a single camera is all there is"),
+        ("more_eval[1]", "cameras", ["camera_01"], "kitti_raw has one camera"),
+        ("more_train[0]", "beams", 3, "one of 0, 1, 2, 4, 8, 16, 32"),
+        ("more_train[0]", "beams", 4, "neither depth_type nor input_depth_type is 'velodyne'"),
         ("more_train[0]", "colour", 1, "unknown field"),
         ("more_eval[1]", "root", "", r"--config.data.more_eval\[1\].root=DIR"),
         ("more_eval[1]", "depth_type", "", "an evaluation needs depth"),
@@ -288,6 +294,34 @@ def test_a_wrong_value_of_a_further_set_is_named_with_its_place(group, field, va
     with pytest.raises(ConfigError, match=message) as error:
         config_lib.resolve(raw)
     assert f"config.data.{group}.{field}: " in str(error.value)
+
+
+def test_a_rig_of_mirrors_is_refused():
+    raw = loaded("demo")
+    raw.data.synthetic.camera, raw.data.synthetic.rig = "catadioptric", "six"
+    with pytest.raises(ConfigError, match=r"data.synthetic.rig: .* sees all round"):
+        config_lib.resolve(raw)
+
+
+def test_input_depth_keeps_a_share_of_its_points():
+    raw = loaded("demo")
+    raw.data.input_depth_keep = (0.5, 0.2)
+    with pytest.raises(ConfigError, match=r"input_depth_keep: given \(0.5, 0.2\)"):
+        config_lib.resolve(raw)
+
+
+@pytest.mark.parametrize(
+    ("fields", "title"),
+    [
+        ({"input_depth_type": "velodyne"}, "kitti_raw-eigen_zhou-with_velodyne"),
+        ({"input_depth_type": "velodyne", "beams": 4}, "kitti_raw-eigen_zhou-with_velodyne_4"),
+        ({"input_depth_type": "groundtruth", "beams": 4}, "kitti_raw-eigen_zhou-with_groundtruth"),
+        ({"beams": 4}, "kitti_raw-eigen_zhou"),
+        ({"cameras": ("camera_01", "camera_09")}, "kitti_raw-eigen_zhou-camera_01-camera_09"),
+    ],
+)
+def test_cameras_and_the_beams_that_a_network_is_given_are_in_the_name(fields, title):
+    assert SourceConfig(**fields).title == title
 
 
 def test_a_further_set_must_be_a_group_of_fields():

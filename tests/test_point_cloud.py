@@ -5,8 +5,8 @@ import pytest
 from ply_files import read_ply
 
 from packnet_jax.point_cloud import is_depth_edge, point_cloud, write_ply
+from tfds_builders.synthetic_drive.cameras import default_camera
 from tfds_builders.synthetic_drive.render import Renderer
-from tfds_builders.synthetic_drive.scene import default_camera
 from tfds_builders.synthetic_drive.street import make_street
 
 K = np.array([[100.0, 0, 31.5], [0, 90.0, 7.5], [0, 0, 1]])

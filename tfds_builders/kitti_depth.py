@@ -6,9 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from tfds_builders.scan_lines import NUM_LINES, keep_beams, keep_beams_of_map
 from tfds_builders.velodyne import project_scan, read_scan
 
 DEPTH_TYPES = ("", "velodyne", "groundtruth")
+KEPT_BEAMS = (0, 1, 2, 4, 8, 16, 32)
+"""How many of the scanner's beams can be kept; 0 for all."""
 
 _PNG_UNITS_PER_METRE = 256
 _SMALLEST_WHOLE_PNG = 255
@@ -17,8 +20,8 @@ _SMALLEST_WHOLE_PNG = 255
 class MeasuredDepth(NamedTuple):
     """A depth map and where it is from."""
 
-    depth: np.ndarray | None
-    """Float32 [h, w], metres, 0 where there is none; None if not measured."""
+    depth: np.ndarray
+    """Float32 [h, w], metres, 0 where there is none."""
 
     source: str
     """For the protocol of an evaluation."""
@@ -32,6 +35,7 @@ def read_depth(
     *,
     image_T_velodyne: np.ndarray | None,
     shape: tuple[int, int],
+    beams: int = 0,
 ) -> MeasuredDepth:
     """The depth of one picture.
 
@@ -40,6 +44,9 @@ def read_depth(
     accumulated depth of KITTI's depth benchmark (Uhrig et al. 2017), put into
     `proj_depth/groundtruth`.
 
+    With `beams`, 'velodyne' is as if the scanner had only so many: the raw scan is preferred then,
+    whose lines are known; of a map they are told by elevation, and the source says that.
+
     Args:
         drive: folder of the drive.
         camera: 'image_02' or 'image_03'.
@@ -47,28 +54,55 @@ def read_depth(
         depth_type: 'velodyne' or 'groundtruth'.
         image_T_velodyne: see `kitti_files.Camera`.
         shape: height and width of the picture.
+        beams: a proper divisor of 64, or 0 for all; only of 'velodyne'.
 
     Raises:
         ValueError: if there is none, or it can not be read; the message says why.
     """
     folder = drive / "proj_depth" / depth_type / camera
-    scan = drive / "velodyne_points" / "data" / f"{digits}.bin"
     if depth_type == "groundtruth":
         depth = _read_png(folder / f"{digits}.png")
-        source = "groundtruth, improved (proj_depth/groundtruth)"
-    elif (folder / f"{digits}.npz").is_file():
-        depth = _read_npz(folder / f"{digits}.npz")
-        source = "velodyne, one scan (proj_depth/velodyne)"
-    elif not scan.is_file():
-        raise ValueError(f"there is neither {folder / f'{digits}.npz'} nor {scan}")
-    elif image_T_velodyne is None:
-        raise ValueError(f"{scan} needs the calibration {drive.parent}/calib_velo_to_cam.txt")
+        measured = MeasuredDepth(depth, "groundtruth, improved (proj_depth/groundtruth)")
     else:
-        depth = project_scan(read_scan(scan), image_T_velodyne, shape)
-        source = "velodyne, one scan (projected from velodyne_points)"
-    if depth.shape != shape:
-        raise ValueError(f"its depth in {folder} has shape {depth.shape}, the picture {shape}")
-    return MeasuredDepth(depth, source)
+        scan = drive / "velodyne_points" / "data" / f"{digits}.bin"
+        measured = _read_velodyne(folder / f"{digits}.npz", scan, image_T_velodyne, shape, beams)
+    if measured.depth.shape != shape:
+        raise ValueError(
+            f"its depth in {folder} has shape {measured.depth.shape}, the picture {shape}"
+        )
+    return measured
+
+
+def _read_velodyne(
+    projected: Path,
+    scan: Path,
+    image_T_velodyne: np.ndarray | None,
+    shape: tuple[int, int],
+    beams: int,
+) -> MeasuredDepth:
+    """From the map that was projected before or from the scan; see `read_depth`."""
+    is_map = projected.is_file() and not (beams and scan.is_file())
+    if not is_map and not scan.is_file():
+        raise ValueError(f"there is neither {projected} nor {scan}")
+    if image_T_velodyne is None and (beams or not is_map):
+        calibration = scan.parents[3] / "calib_velo_to_cam.txt"
+        raise ValueError(f"{projected if is_map else scan} needs the calibration {calibration}")
+    what = f"{beams} of {NUM_LINES} beams" if beams else "one scan"
+    if is_map:
+        depth = _read_npz(projected)
+        if not beams:
+            return MeasuredDepth(depth, f"velodyne, {what} (proj_depth/velodyne)")
+        assert image_T_velodyne is not None
+        depth = keep_beams_of_map(depth, image_T_velodyne, beams)
+        return MeasuredDepth(depth, f"velodyne, {what}, by elevation (proj_depth/velodyne)")
+    assert image_T_velodyne is not None
+    points = read_scan(scan)
+    try:
+        points = keep_beams(points, beams) if beams else points
+    except ValueError as error:
+        raise ValueError(f"the scan {scan} can not be thinned out: {error}") from error
+    depth = project_scan(points, image_T_velodyne, shape)
+    return MeasuredDepth(depth, f"velodyne, {what} (projected from velodyne_points)")
 
 
 def _read_npz(path: Path) -> np.ndarray:

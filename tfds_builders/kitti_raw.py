@@ -15,7 +15,7 @@ from PIL import Image
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import encode_depth
 from tfds_builders.frames import Frame, FramesBuilder, Missing
-from tfds_builders.kitti_depth import DEPTH_TYPES, MeasuredDepth, read_depth
+from tfds_builders.kitti_depth import DEPTH_TYPES, KEPT_BEAMS, MeasuredDepth, read_depth
 from tfds_builders.kitti_files import Camera, Inertial, read_camera, read_inertial, read_pose
 from tfds_builders.kitti_splits import FrameId, find_split, parse_line, split_name
 from tfds_builders.pictures import CropBorders, crop_box, decode_image, resize_image
@@ -31,6 +31,8 @@ class KittiRawConfig(tfds.core.BuilderConfig):
     depth_type: str = ""
     input_depth_type: str = ""
     with_stereo: bool = False
+    depth_beams: int = 0
+    input_beams: int = 0
     stored_shape: tuple[int, int] | None = None
     """Height and width that pictures are stored at; None for the files as they are."""
     stored_crop: CropBorders = ()
@@ -62,6 +64,8 @@ class KittiRaw(FramesBuilder):
         with_stereo: bool = False,
         stored_shape: tuple[int, int] | None = None,
         stored_crop: CropBorders = (),
+        depth_beams: int = 0,
+        input_beams: int = 0,
     ) -> Self:
         """The builder for one split file; see `FramesBuilder.from_options`.
 
@@ -72,6 +76,9 @@ class KittiRaw(FramesBuilder):
             stored_shape: height and width to store pictures at; None for the files as they are.
             stored_crop: what to cut off before (only with `stored_shape`); see
                 `pictures.crop_box`.
+            depth_beams: how many of the scanner's 64 beams a 'velodyne' depth has; 0 for all; see
+                `scan_lines.kept_lines`.
+            input_beams: the same for the feature `input_depth`.
         """
         for given in (depth_type, input_depth_type):
             if given not in DEPTH_TYPES:
@@ -88,8 +95,15 @@ class KittiRaw(FramesBuilder):
             "stored_shape": stored_shape,
             "stored_crop": tuple(stored_crop),
         }
-        if input_depth_type:  # sets built before there was input depth keep their names
-            options["input_depth_type"] = input_depth_type
+        for name, given in (("depth", depth_beams), ("input", input_beams)):
+            if given not in KEPT_BEAMS:
+                raise DataError(f"`{name}_beams` is {given}; KITTI's scanner gives {KEPT_BEAMS}.")
+        later = {
+            "input_depth_type": input_depth_type,
+            "depth_beams": depth_beams,
+            "input_beams": input_beams,
+        }
+        options |= {key: v for key, v in later.items() if v}  # older sets keep their names
         fingerprint = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:10]
         config = KittiRawConfig(name=f"{split_name(path)}-{fingerprint}", **options)
         return cls(config=config, data_dir=data_dir)
@@ -184,11 +198,14 @@ class _StreamReader(NamedTuple):
         except (OSError, SyntaxError, ValueError) as error:
             yield Missing(frame.name, f"the picture can not be decoded: {error}")
             return
-        measured = input_depth = MeasuredDepth(None, "")
+        config = self.config
+        measured = input_depth = None
         if with_depth:
             try:
-                measured = self._depth(frame, self.config.depth_type, full_shape)
-                input_depth = self._depth(frame, self.config.input_depth_type, full_shape)
+                measured = self._depth(frame, config.depth_type, full_shape, config.depth_beams)
+                input_depth = self._depth(
+                    frame, config.input_depth_type, full_shape, config.input_beams
+                )
             except ValueError as error:
                 yield Missing(frame.name, str(error))
         pose = None
@@ -201,16 +218,18 @@ class _StreamReader(NamedTuple):
             image=image,
             intrinsics=self.camera.intrinsics,
             world_T_camera=pose,
-            depth=measured.depth,
-            depth_source=measured.source,
+            depth=measured and measured.depth,
+            depth_source=measured.source if measured else "",
             stereo_T_camera=self.camera.stereo_T_camera,
             extra=self._extra(full_shape, input_depth),
         )
 
-    def _depth(self, frame: FrameId, depth_type: str, shape: tuple[int, int]) -> MeasuredDepth:
+    def _depth(
+        self, frame: FrameId, depth_type: str, shape: tuple[int, int], beams: int
+    ) -> MeasuredDepth | None:
         """The measurement of that type; raises ValueError if it is not there, or damaged."""
         if not depth_type:
-            return MeasuredDepth(None, "")
+            return None
         return read_depth(
             self.drive,
             self.camera_name,
@@ -218,16 +237,19 @@ class _StreamReader(NamedTuple):
             depth_type,
             image_T_velodyne=self.camera.image_T_velodyne,
             shape=shape,
+            beams=beams,
         )
 
-    def _extra(self, full_shape: tuple[int, int], input_depth: MeasuredDepth) -> dict[str, Any]:
+    def _extra(
+        self, full_shape: tuple[int, int], input_depth: MeasuredDepth | None
+    ) -> dict[str, Any]:
         """Values of the builder's `extra_features`."""
         extra: dict[str, Any] = {}
         if self.config.stored_shape is not None:
             extra["full_shape"] = np.array(full_shape, np.int64)
         if self.config.input_depth_type:
-            extra["input_depth"] = encode_depth(input_depth.depth)
-            extra["input_depth_source"] = input_depth.source
+            extra["input_depth"] = encode_depth(input_depth and input_depth.depth)
+            extra["input_depth_source"] = input_depth.source if input_depth else ""
         return extra
 
     def _picture(self, data: bytes) -> tuple[bytes | np.ndarray, tuple[int, int]]:

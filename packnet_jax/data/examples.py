@@ -1,12 +1,12 @@
 """Pictures to evaluate, one at a time, from stores."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import grain
 import numpy as np
 
-from packnet_jax.data.resized import check_framing, frame_picture
+from packnet_jax.data.resized import ResizeDepth, check_framing, check_input_depth, frame_picture
 from packnet_jax.data.store import FrameStore, Framing, StoredFrame
 from packnet_jax.data.transforms import resize_depth, to_float
 from packnet_jax.errors import DataError
@@ -59,7 +59,7 @@ class EvalPipeline:
         image_shape: tuple[int, int],
         crop: CropBorders = (),
         input_depth_feature: str = "",
-        resize_input_depth: Callable[[np.ndarray, tuple[int, int]], np.ndarray] = resize_depth,
+        resize_input_depth: ResizeDepth = resize_depth,
         num_threads: int = 4,
         prefetch: int = 8,
     ):
@@ -82,8 +82,7 @@ class EvalPipeline:
         self._input_depth_feature = input_depth_feature
         self._resize_input_depth = resize_input_depth
         check_framing(store, self._framing)
-        if input_depth_feature and input_depth_feature not in store[store.targets[0]].encoded:
-            raise DataError(f"{store.name} was built without the feature {input_depth_feature!r}.")
+        check_input_depth(store, input_depth_feature)
         self._read_options = grain.ReadOptions(
             num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0
         )

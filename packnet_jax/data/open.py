@@ -9,10 +9,12 @@ import jax
 from packnet_jax.config import Config
 from packnet_jax.data.examples import EvalPipeline
 from packnet_jax.data.pipeline import TrainPipeline
+from packnet_jax.data.samples import InputDepth
 from packnet_jax.data.sources import open_source
 from packnet_jax.data.store import FrameStore
 from packnet_jax.data.transforms import resize_depth, resize_depth_nearest
 from packnet_jax.data_config import DataConfig, SourceConfig
+from packnet_jax.errors import ConfigError
 from tfds_builders.pictures import CropBorders
 
 INPUT_DEPTH_FEATURES = {
@@ -53,10 +55,11 @@ def open_data_sets(config: Config) -> DataSets:
     """Opens (and on first use builds) the training and evaluation sets.
 
     Raises:
-        ConfigError: no data set is chosen.
+        ConfigError: no data set is chosen, or some training sets lack the others' input depth.
         DataError: files or splits are missing.
     """
     data = config.data
+    input_depths = _input_depths(data)
     stores = [open_source(source, data, for_training=True) for source in data.train_sources]
     train = TrainPipeline(
         *stores,
@@ -71,6 +74,7 @@ def open_data_sets(config: Config) -> DataSets:
         repeats=[source.repeat for source in data.train_sources],
         with_depth=config.needs.depth,
         with_pose=config.needs.pose,
+        input_depths=input_depths,
         num_threads=data.num_threads,
         prefetch=data.prefetch,
         cache_resized=data.cache_resized,
@@ -105,6 +109,20 @@ def open_evaluations(config: Config) -> tuple[EvalSet, ...]:
         )
         for source, store, name in zip(data.eval_sources, stores, data.eval_names, strict=True)
     )
+
+
+def _input_depths(data: DataConfig) -> list[InputDepth]:
+    """What each training set gives its networks beside pictures; empty for nothing."""
+    types = [source.input_depth_type for source in data.train_sources]
+    if not any(types):
+        return []
+    if not all(types):
+        raise ConfigError(
+            f"config.data.more_train: the training sets' input_depth_type are {types}, but a batch "
+            "holds samples of all sets; give each one, or none of them"
+        )
+    resize = INPUT_DEPTH_RESIZING[data.input_depth_resize]
+    return [InputDepth(INPUT_DEPTH_FEATURES[t], resize, data.input_depth_keep) for t in types]
 
 
 def _examples(

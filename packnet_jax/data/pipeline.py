@@ -9,7 +9,7 @@ from packnet_jax.batch import Batch
 from packnet_jax.data.meter import BatchIterator, SampleMeter
 from packnet_jax.data.mix import Mix
 from packnet_jax.data.order import SampleOrder
-from packnet_jax.data.samples import SampleSet
+from packnet_jax.data.samples import InputDepth, SampleSet
 from packnet_jax.data.store import FrameStore, Framing
 from packnet_jax.errors import DataError
 from tfds_builders.pictures import CropBorders
@@ -20,13 +20,13 @@ class TrainPipeline:
 
     `batch(seed, step)` is a pure function: the same arrays, whatever was asked before, from
     however many threads. It rests on three things: the order of samples is a permutation per pass
-    over the mix, derived from the seed and the number of the pass; the colour jitter of a sample
-    is drawn from a generator derived from the seed and the sample's place in the stream; and the
-    store's bytes do not change. The first is `SampleOrder`, the second grain's `random_map`, so a
-    stream is promised to repeat under the same versions of numpy and grain, and of Pillow and
-    OpenCV for the pixels. With several hosts, sample i of the stream goes to host i modulo their
-    number after the draw, so that all hosts' parts of a step are together the batch that one host
-    would have made.
+    over the mix, derived from the seed and the number of the pass; the colour jitter of a sample,
+    and which points of its input depth are kept, are drawn from a generator derived from the seed
+    and the sample's place in the stream; and the store's bytes do not change. The first is
+    `SampleOrder`, the second grain's `random_map`, so a stream is promised to repeat under the same
+    versions of numpy and grain, and of Pillow and OpenCV for the pixels. With several hosts, sample
+    i of the stream goes to host i modulo their number after the draw, so that all hosts' parts of a
+    step are together the batch that one host would have made.
 
     Passes follow each other without a gap: a batch may end one and begin the next.
 
@@ -54,6 +54,7 @@ class TrainPipeline:
         with_depth: bool = False,
         with_pose: bool = False,
         with_stereo: bool = False,
+        input_depths: Sequence[InputDepth] = (),
         num_threads: int = 4,
         prefetch: int = 8,
         cache_resized: bool = False,
@@ -75,6 +76,7 @@ class TrainPipeline:
         with_depth: whether batches hold the target's depth.
         with_pose: whether they hold measured camera motion.
         with_stereo: whether they hold the other eye's image.
+        input_depths: of each store, what becomes `Batch.input_depth`; () for none.
         num_threads: threads that prepare batches ahead in `iterate`; 0 for none.
         prefetch: how many batches are prepared ahead, at most.
         cache_resized: keep each frame in memory once it is decoded and resized (3 h w bytes).
@@ -95,6 +97,11 @@ class TrainPipeline:
                 f"There are {len(stores)} sets and `repeats` {repeats}, but there must be at least "
                 "one set, and for each a repeat of at least 1."
             )
+        if len(input_depths) not in (0, len(stores)):
+            raise DataError(
+                f"There are {len(stores)} sets and {len(input_depths)} input depths, but a batch "
+                "holds samples of all sets; give each its own, or none."
+            )
         self.sets = [
             SampleSet(
                 store,
@@ -106,9 +113,12 @@ class TrainPipeline:
                 with_depth=with_depth,
                 with_pose=with_pose,
                 with_stereo=with_stereo,
+                input_depth=input_depth,
                 cache_resized=cache_resized,
             )
-            for store in stores
+            for store, input_depth in zip(
+                stores, tuple(input_depths) or (None,) * len(stores), strict=True
+            )
         ]
         self._mix = Mix([len(samples) for samples in self.sets], repeats)
         samples_per_epoch = len(self._mix.one_pass) * self._mix.passes_per_epoch

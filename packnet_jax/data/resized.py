@@ -10,6 +10,9 @@ from packnet_jax.data.transforms import crop_box, resize_depth, resize_image, re
 from packnet_jax.errors import DataError
 from tfds_builders.pictures import Box
 
+ResizeDepth = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
+"""Brings depth [h, w] to a height and width."""
+
 
 class FramedPicture(NamedTuple):
     """The part of a picture that is shown, at the size of a batch."""
@@ -50,6 +53,16 @@ def check_framing(store: FrameStore, framing: Framing) -> None:
             crop_box(framing.crop, store[stream["first_record"]].image().shape[:2])
 
 
+def check_input_depth(store: FrameStore, feature: str) -> None:
+    """Refuses a feature that the targets of a store lack; '' asks for none.
+
+    Raises:
+        DataError: it was built without.
+    """
+    if feature and feature not in store[store.targets[0]].encoded:
+        raise DataError(f"{store.name} was built without the feature {feature!r}.")
+
+
 def frame_picture(store: FrameStore, frame: StoredFrame, framing: Framing) -> FramedPicture:
     """Crops a stored picture and then resizes it, unless it is stored so.
 
@@ -84,9 +97,11 @@ class ResizedFrames:
     def __getitem__(self, record: int) -> ResizedFrame:
         return self._get(record, lambda: self._resize(record, self._store[record]))
 
-    def depth(self, record: int) -> np.ndarray:
-        """Depth of a target, float32 [h, w]."""
-        return self._get(("depth", record), lambda: self._resized_depth(record))
+    def depth(
+        self, record: int, feature: str = "depth", resize: ResizeDepth = resize_depth
+    ) -> np.ndarray:
+        """Depth of a target, float32 [h, w]; always ask for a feature with the same `resize`."""
+        return self._get((feature, record), lambda: self._resized_depth(record, feature, resize))
 
     def _get(self, key: Any, make: Callable[[], Any]) -> Any:
         if self._kept is None:
@@ -105,12 +120,13 @@ class ResizedFrames:
             stereo_T_camera=frame.stereo_T_camera,
         )
 
-    def _resized_depth(self, record: int) -> np.ndarray:
-        depth = self._store[record].depth()
+    def _resized_depth(self, record: int, feature: str, resize: ResizeDepth) -> np.ndarray:
+        frame = self._store[record]
+        depth = frame.depth(feature)
         if depth is None:
-            raise DataError(f"{self._store[record].name} has no depth in {self._store.name}.")
+            raise DataError(f"{frame.name} has no {feature} in {self._store.name}.")
         box = crop_box(self._framing.crop, depth.shape)
-        return resize_depth(box.cut(depth), self._framing.shape)
+        return resize(box.cut(depth), self._framing.shape)
 
 
 def motion(target: ResizedFrame, context: Sequence[ResizedFrame]) -> np.ndarray:

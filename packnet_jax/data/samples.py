@@ -1,16 +1,27 @@
 """The training samples of one store: a target, its context, and what else an objective asks for."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from packnet_jax.batch import Batch
 from packnet_jax.data.index import make_index
 from packnet_jax.data.jitter import apply_jitter, draw_jitter
-from packnet_jax.data.resized import ResizedFrames, motion
+from packnet_jax.data.resized import ResizeDepth, ResizedFrames, check_input_depth, motion
 from packnet_jax.data.store import FrameStore, Framing
-from packnet_jax.data.transforms import to_float
+from packnet_jax.data.transforms import resize_depth, sparsify, to_float
 from packnet_jax.errors import DataError
+
+
+class InputDepth(NamedTuple):
+    """Sparse depth for networks that take it."""
+
+    feature: str
+    """Of the store."""
+    resize: ResizeDepth = resize_depth
+    keep: tuple[float, float] = (1.0, 1.0)
+    """Range of the share of its points that is kept; see `transforms.sparsify`."""
 
 
 class SampleSet:
@@ -28,9 +39,11 @@ class SampleSet:
         with_depth: bool,
         with_pose: bool,
         with_stereo: bool,
+        input_depth: InputDepth | None,
         cache_resized: bool,
     ):
-        """Args as in `TrainPipeline`, with crop and shape together as `framing`.
+        """Args as in `TrainPipeline`, with crop and shape together as `framing`, and this store's
+        input depth.
 
         Raises:
             DataError: if the store lacks what is asked for.
@@ -39,6 +52,8 @@ class SampleSet:
             raise DataError(f"{store.name} has no depth; set `data.depth_type` or do not use it.")
         if with_pose and not store.has_pose:
             raise DataError(f"{store.name} has no camera poses, which the objective asks for.")
+        if input_depth is not None:
+            check_input_depth(store, input_depth.feature)
         self.index = make_index(
             store,
             back_context=back_context,
@@ -49,12 +64,16 @@ class SampleSet:
         self._frames = ResizedFrames(store, framing, is_kept=cache_resized)
         self._jittering = tuple(jittering)
         self._with_depth, self._with_pose, self._with_stereo = with_depth, with_pose, with_stereo
+        self._input_depth = input_depth
 
     def __len__(self) -> int:
         return len(self.index.target)
 
     def sample(self, position: int, rng: np.random.Generator) -> Batch:
-        """One sample as a `Batch` without the batch axis; the jitter is drawn from `rng`."""
+        """One sample as a `Batch` without the batch axis.
+
+        The jitter and then the kept points of the input depth are drawn from `rng`.
+        """
         target = self._frames[int(self.index.target[position])]
         context = [self._frames[int(record)] for record in self.index.context[position]]
         images = [target.image, *(frame.image for frame in context)]
@@ -74,6 +93,10 @@ class SampleSet:
         )
         if self._with_depth:
             sample = sample._replace(depth=self._frames.depth(target.record)[..., None])
+        if self._input_depth is not None:
+            feature, resize, keep = self._input_depth
+            given = sparsify(self._frames.depth(target.record, feature, resize), keep, rng)
+            sample = sample._replace(input_depth=given[..., None])
         if self._with_pose:
             sample = sample._replace(context_T_target=motion(target, context))
         if self._with_stereo:

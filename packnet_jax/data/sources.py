@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from packnet_jax.data.store import FrameStore, open_store
-from packnet_jax.data_config import DATASETS, DataConfig, SourceConfig
+from packnet_jax.data_config import DATASETS, SCANNED, DataConfig, SourceConfig
 from packnet_jax.errors import ConfigError
 from tfds_builders.pictures import CropBorders
 
@@ -16,7 +17,7 @@ def open_source(source: SourceConfig, data: DataConfig, *, for_training: bool) -
     Args:
         source: which set, split and depth.
         data: how samples are made: what has to be stored for them.
-        for_training: whether context is needed, rather than input depth.
+        for_training: whether context is needed, and depth of as many beams as the source says.
 
     Raises:
         ConfigError: no data set is chosen.
@@ -44,6 +45,8 @@ def open_kitti_raw(
     with_stereo: bool = False,
     stored_shape: tuple[int, int] | None = None,
     stored_crop: CropBorders = (),
+    depth_beams: int = 0,
+    input_beams: int = 0,
 ) -> FrameStore:
     """The frames of a KITTI raw split, and as many neighbours as the context reaches.
 
@@ -60,6 +63,8 @@ def open_kitti_raw(
         stored_shape: height and width to store pictures at, for pipelines of that size alone;
             None for the files as they are.
         stored_crop: what to cut off before, with `stored_shape`.
+        depth_beams: how many of the scanner's beams velodyne depth keeps; 0 for all.
+        input_beams: the same for input depth.
 
     Raises:
         DataError: the split is not found, or nothing can be stored.
@@ -78,6 +83,8 @@ def open_kitti_raw(
             with_stereo=with_stereo,
             stored_shape=stored_shape,
             stored_crop=stored_crop,
+            depth_beams=depth_beams,
+            input_beams=input_beams,
         )
     )
 
@@ -120,6 +127,11 @@ def open_synthetic_drive(
     focal_ratio: float = 0.58,
     depth_type: str = "dense",
     with_stereo: bool = False,
+    camera: Literal["pinhole", "fisheye", "catadioptric"] = "pinhole",
+    rig: Literal["single", "six"] = "single",
+    cameras: Sequence[str] = (),
+    depth_beams: int = 0,
+    input_beams: int = 0,
 ) -> FrameStore:
     """Rendered streets; see `tfds_builders.synthetic_drive`.
 
@@ -133,6 +145,11 @@ def open_synthetic_drive(
         focal_ratio: focal length over image width.
         depth_type: 'dense', 'lidar' or '' for none.
         with_stereo: whether to render the other eye's frames.
+        camera: the lens; of all but 'pinhole', `FrameStore.ray_template` holds the rays.
+        rig: 'single', or 'six' cameras around the car, each a stream.
+        cameras: which of the six; () for all.
+        depth_beams: how many of the scanner's beams the depth type 'lidar' keeps; 0 for all.
+        input_beams: the same for the feature `lidar`.
 
     Raises:
         DataError: an option is unknown or out of range.
@@ -151,6 +168,11 @@ def open_synthetic_drive(
             focal_ratio=focal_ratio,
             depth_type=depth_type,
             with_stereo=with_stereo,
+            camera=camera,
+            rig=rig,
+            cameras=cameras,
+            depth_beams=depth_beams,
+            input_beams=input_beams,
         )
     )
 
@@ -162,12 +184,14 @@ def _kitti_raw(source: SourceConfig, data: DataConfig, for_training: bool) -> Fr
         tfds_dir=data.tfds_dir,
         split=source.split,
         depth_type=source.depth_type,
-        input_depth_type="" if for_training else source.input_depth_type,
+        input_depth_type=source.input_depth_type,
         back_context=data.back_context if for_training else 0,
         forward_context=data.forward_context if for_training else 0,
         strides=data.strides,
         stored_shape=data.image_shape if data.store_resized else None,
         stored_crop=crop if data.store_resized else (),
+        depth_beams=_beams(source, source.depth_type) if for_training else 0,
+        input_beams=_beams(source, source.input_depth_type),
     )
 
 
@@ -192,7 +216,16 @@ def _synthetic_drive(source: SourceConfig, data: DataConfig, for_training: bool)
         moving_cars=streets.moving_cars,
         focal_ratio=streets.focal_ratio,
         depth_type=source.depth_type,
+        camera=streets.camera,
+        rig=streets.rig,
+        cameras=source.cameras,
+        depth_beams=_beams(source, source.depth_type) if for_training else 0,
+        input_beams=_beams(source, source.input_depth_type),
     )
+
+
+def _beams(source: SourceConfig, depth_type: str) -> int:
+    return source.beams if depth_type in SCANNED else 0
 
 
 _OPENERS: Mapping[str, Callable[[SourceConfig, DataConfig, bool], FrameStore]] = {

@@ -20,7 +20,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from packnet_jax.errors import DataError
 from packnet_jax.quiet import without_warnings
 from tfds_builders.depth_codec import decode_depth
-from tfds_builders.frames import SPLIT, FramesBuilder
+from tfds_builders.frames import SPLIT, FramesBuilder, decode_array
 from tfds_builders.pictures import CropBorders, decode_image
 
 _Example: Any = tf_example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue]
@@ -87,6 +87,12 @@ class StoredFrame:
         return None if np.isnan(time) else time
 
     @property
+    def vehicle_T_camera(self) -> np.ndarray | None:
+        """Where the camera sits on the car, float64 [4, 4], metres; None if it is not known."""
+        data = self.encoded.get("vehicle_T_camera")
+        return None if data is None else _matrix(data, 4)
+
+    @property
     def full_shape(self) -> tuple[int, int]:
         """Height and width of a resized picture before it was stored."""
         height, width = np.frombuffer(self.encoded["full_shape"], np.int64)
@@ -127,6 +133,11 @@ class FrameStore:
         if "stored_shape" in metadata:
             height, width = metadata["stored_shape"]
             self.framing = Framing((height, width), tuple(metadata["stored_crop"]))
+        self.ray_template = _array(metadata, "ray_template")
+        """Unit rays of every pixel, float32 [1, 3, h, w], where the cameras are no pinholes; else
+        None. Depth is then along the ray."""
+        self.mask = _array(metadata, "mask")
+        """Pixels that see the scene, bool [h, w]; None for all."""
         self._source = source
 
     def __len__(self) -> int:
@@ -205,6 +216,10 @@ def _only_one_process(folder: Path) -> Iterator[None]:
         for leftover in folder.glob("incomplete.*"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
+
+
+def _array(metadata: Mapping[str, Any], key: str) -> np.ndarray | None:
+    return decode_array(metadata[key]) if key in metadata else None
 
 
 def _matrix(data: bytes, size: int) -> np.ndarray:

@@ -11,6 +11,7 @@ __all__ = [
     "resize_depth_nearest",
     "resize_image",
     "resize_intrinsics",
+    "sparsify",
     "to_float",
 ]
 
@@ -59,6 +60,27 @@ def resize_depth_nearest(depth: np.ndarray, shape: tuple[int, int]) -> np.ndarra
     """
     height, width = shape
     return cv2.resize(depth.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
+
+
+def sparsify(depth: np.ndarray, keep: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
+    """Keeps a random part of a depth map's points, so that a network learns to do with fewer.
+
+    Args:
+        depth: [h, w], metres, 0 where there is none.
+        keep: range of the share of points that is kept, each with that probability; the share is
+            drawn once for the map. (1, 1) keeps all and draws nothing.
+        rng: the only source of randomness.
+
+    Returns:
+        float32 [h, w].
+    """
+    low, high = keep
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"The kept share is 0 <= lowest <= highest <= 1, but this is {keep}.")
+    if low == 1:
+        return depth.astype(np.float32)
+    share = rng.uniform(low, high)
+    return np.where(rng.random(depth.shape) < share, depth, 0).astype(np.float32)
 
 
 def to_float(image: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from fake_odometry import make_odometry
 
 from packnet_jax import config as config_lib
 from packnet_jax.data.open import open_data_sets, open_evaluations
+from packnet_jax.data.sources import open_source
 from packnet_jax.data_config import DATASETS
 from packnet_jax.errors import ConfigError, DataError
 
@@ -115,6 +116,67 @@ def test_rendered_streets_have_laser_ranges_for_input(tmp_path):
         is_measured = e.input_depth > 0
         assert 0.01 < is_measured.mean() < 0.9
         np.testing.assert_array_equal(e.input_depth[is_measured], e.depth[is_measured])
+
+
+def test_training_is_given_input_depth_where_the_source_has_it(tmp_path):
+    _, config = kitti(
+        tmp_path, split="fake", input_depth_type="velodyne", crop_train_borders=(2, 10, 4, 30)
+    )
+    batch = open_data_sets(config).train.batch(0, 0)
+    assert batch.input_depth.shape == (*batch.rgb.shape[:3], 1)
+    for row, index in enumerate(batch.index):
+        measured = sparse_depth(1000 + 10 * (1 + int(index)))[2:12, 4:34]
+        assert set(np.unique(batch.input_depth[row])) <= {0.0, *np.unique(measured)}
+        assert batch.input_depth[row].any()
+
+
+def test_training_is_given_a_random_share_of_the_beams_asked_for(tmp_path):
+    raw = streets(tmp_path)
+    raw.data.input_depth_type = "lidar"
+    counts = {}
+    for beams in (0, 16):
+        for keep in ((1.0, 1.0), (0.4, 0.6)):
+            raw.data.beams, raw.data.input_depth_keep = beams, keep
+            batch = open_data_sets(config_lib.resolve(raw)).train.batch(0, 0)
+            counts[beams, keep[0]] = np.count_nonzero(batch.input_depth)
+    assert 0 < counts[16, 0.4] < counts[16, 1.0] < 0.8 * counts[0, 1.0]
+    assert counts[0, 0.4] < 0.65 * counts[0, 1.0]
+
+
+def test_training_sets_with_and_without_input_depth_do_not_mix(tmp_path):
+    raw = streets(tmp_path)
+    raw.data.input_depth_type = "lidar"
+    raw.data.more_train = (
+        config_lib.source(name="synthetic_drive", split="train", depth_type="dense"),
+    )
+    config = config_lib.resolve(raw)
+    with pytest.raises(ConfigError, match=r"more_train: .*\['lidar', ''\]"):
+        open_data_sets(config)
+
+
+def test_beams_thin_out_what_is_trained_with_and_not_what_is_compared_with(tmp_path):
+    _, config = kitti(tmp_path, split="fake", beams=8, input_depth_type="velodyne")
+    data = open_data_sets(config)
+    (trained, *_), (compared, *_) = data.train_examples[0], data.evaluations[0].examples
+    assert "8 of 64 beams" in trained.depth_source
+    assert "beams" not in compared.depth_source
+    assert "8 of 64 beams" in compared.input_depth_source
+    assert np.count_nonzero(trained.depth) < np.count_nonzero(compared.depth)
+    assert data.evaluations[0].name == "kitti_raw-fake-with_velodyne_8"
+
+
+def test_rendered_streets_have_the_lens_and_the_cameras_asked_for(tmp_path):
+    raw = streets(tmp_path)
+    raw.data.synthetic.camera = "fisheye"
+    raw.data.synthetic.rig, raw.data.cameras = "six", ("camera_01", "camera_06")
+    config = config_lib.resolve(raw)
+    store = open_source(config.data.train_sources[0], config.data, for_training=True)
+    assert [stream["name"] for stream in store.streams] == [
+        "street_0000/camera_01",
+        "street_0000/camera_06",
+    ]
+    assert store.ray_template.shape == (1, 3, 32, 64)
+    assert len(open_data_sets(config).train) == 2
 
 
 def test_no_data_set_is_an_error_that_says_so():

@@ -8,6 +8,7 @@ from frame_stores import SHAPE, K, memory_store, metadata, pose, record
 from packnet_jax.batch import Batch
 from packnet_jax.data.examples import EvalPipeline
 from packnet_jax.data.pipeline import TrainPipeline
+from packnet_jax.data.samples import InputDepth
 from packnet_jax.data.store import FrameStore
 from packnet_jax.data.transforms import (
     resize_depth,
@@ -27,6 +28,19 @@ def pipeline(store=None, **options) -> TrainPipeline:
     return TrainPipeline(store or memory_store(), **(defaults | options))
 
 
+BEAMS = InputDepth("beams")
+
+
+def with_beams(length: int = 7) -> FrameStore:
+    """`memory_store` with sparse depth beside the pictures."""
+    records = [
+        record(f"s/{i}", i, features={"beams": encode_depth(sparse_depth(100 + i, SHAPE))})
+        for i in range(length)
+    ]
+    stereo = [min(i + 1, length - 1) for i in range(length)]
+    return FrameStore(records, metadata([length], range(1, 6), stereo=stereo), name="beams")
+
+
 def assert_equal(actual: Batch, expected: Batch) -> None:
     for field, a, b in zip(Batch._fields, actual, expected, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=field)
@@ -43,7 +57,9 @@ def joined(parts) -> Batch:
 
 
 def test_fields_have_their_shapes_and_types():
-    everything = pipeline(with_depth=True, with_pose=True, with_stereo=True).batch(0, 0)
+    everything = pipeline(
+        with_beams(), with_depth=True, with_pose=True, with_stereo=True, input_depths=[BEAMS]
+    ).batch(0, 0)
     shapes = {key: value.shape for key, value in everything._asdict().items()}
     assert shapes == {
         "rgb": (2, 12, 20, 3),
@@ -57,6 +73,7 @@ def test_fields_have_their_shapes_and_types():
         "context_T_target": (2, 2, 4, 4),
         "rgb_stereo": (2, 12, 20, 3),
         "stereo_T_target": (2, 4, 4),
+        "input_depth": (2, 12, 20, 1),
     }
     assert {value.dtype.name for value in everything} == {"float32", "int32", "bool"}
     assert everything.valid.all()
@@ -64,9 +81,8 @@ def test_fields_have_their_shapes_and_types():
 
 def test_absent_fields_are_none():
     batch = pipeline().batch(0, 0)
-    assert [batch.depth, batch.context_T_target, batch.rgb_stereo, batch.stereo_T_target] == [
-        None
-    ] * 4
+    optional = ("depth", "context_T_target", "rgb_stereo", "stereo_T_target", "input_depth")
+    assert [getattr(batch, name) for name in optional] == [None] * 5
 
 
 def test_no_context_is_an_empty_axis():
@@ -253,3 +269,53 @@ def test_input_depth_that_is_not_stored_is_named():
     evaluation = EvalPipeline(store, image_shape=SMALL, input_depth_feature="beams", num_threads=0)
     with pytest.raises(DataError, match="stream0/0 has no beams in dark"):
         list(evaluation)
+
+
+@pytest.mark.parametrize("resize", [resize_depth, resize_depth_nearest])
+@pytest.mark.parametrize("cache_resized", [False, True])
+def test_training_s_input_depth_is_cropped_and_resized_with_the_picture(resize, cache_resized):
+    given = pipeline(
+        with_beams(),
+        crop=(4, 18, 6, 30),
+        shuffle=False,
+        with_depth=True,
+        input_depths=[InputDepth("beams", resize)],
+        cache_resized=cache_resized,
+    )
+    for _ in range(2):
+        batch = given.batch(0, 0)
+        for row, target in enumerate((1, 2)):
+            expected = resize(sparse_depth(100 + target, SHAPE)[4:22, 6:36], SMALL)
+            np.testing.assert_array_equal(batch.input_depth[row, ..., 0], expected)
+            truth = resize_depth(sparse_depth(target, SHAPE)[4:22, 6:36], SMALL)
+            np.testing.assert_array_equal(batch.depth[row, ..., 0], truth)
+
+
+def test_input_depth_is_thinned_out_anew_at_every_visit_and_by_seed_and_step_alone():
+    def thinned(**options):
+        options = {"batch_size": 5, "shuffle": False, "cache_resized": True} | options
+        thin = InputDepth("beams", keep=(0.2, 0.7))
+        return pipeline(with_beams(), input_depths=[thin], **options)
+
+    whole = pipeline(with_beams(), batch_size=5, shuffle=False, input_depths=[BEAMS]).batch(0, 0)
+    used = thinned()
+    visits = [used.batch(0, step).input_depth for step in range(4)]
+    for step, kept in enumerate(visits):
+        np.testing.assert_array_equal(kept, thinned().batch(0, step).input_depth)
+        np.testing.assert_array_equal(kept[kept > 0], whole.input_depth[kept > 0])
+        share = np.count_nonzero(kept) / np.count_nonzero(whole.input_depth)
+        assert 0.15 < share < 0.75
+    assert len({kept.tobytes() for kept in visits}) == 4
+    # what is drawn after the jitter does not change it
+    np.testing.assert_array_equal(used.batch(0, 0).rgb, whole.rgb)
+    parts = [thinned(batch_size=4, process_index=i, process_count=2).batch(2, 1) for i in range(2)]
+    assert_equal(joined(parts), thinned(batch_size=4).batch(2, 1))
+
+
+def test_input_depth_that_a_training_set_lacks_is_refused():
+    with pytest.raises(DataError, match="memory was built without the feature 'beams'"):
+        pipeline(input_depths=[BEAMS])
+    with pytest.raises(DataError, match="2 sets and 1 input depths"):
+        TrainPipeline(
+            with_beams(), memory_store(), image_shape=SMALL, batch_size=2, input_depths=[BEAMS]
+        )

@@ -162,3 +162,36 @@ def test_to_float_is_one_rounded_division():
     levels = np.arange(256, dtype=np.uint8)
     expected = (levels / 255.0).astype(np.float32)
     np.testing.assert_array_equal(transforms.to_float(levels), expected)
+
+
+@pytest.mark.parametrize("keep", [(0.3, 0.3), (0.0, 1.0), (0.5, 0.8)])
+def test_sparsifying_keeps_points_as_they_are(keep):
+    depth = np.zeros((60, 100), np.float32)
+    depth[::3, ::2] = np.random.default_rng(0).uniform(1, 80, (20, 50))
+    given = depth.copy()
+    shares = []
+    for seed in range(40):
+        kept, again = (
+            transforms.sparsify(depth, keep, np.random.default_rng(seed)) for _ in range(2)
+        )
+        np.testing.assert_array_equal(kept, again)
+        np.testing.assert_array_equal(kept[kept > 0], depth[kept > 0])
+        shares.append(np.count_nonzero(kept) / 1000)
+    np.testing.assert_array_equal(depth, given)
+    assert keep[0] - 0.06 < min(shares) and max(shares) < keep[1] + 0.06
+    assert np.mean(shares) == pytest.approx(sum(keep) / 2, abs=0.13)
+    if keep[0] < keep[1]:
+        assert np.ptp(shares) > 0.5 * (keep[1] - keep[0])
+
+
+def test_sparsifying_keeps_all_and_draws_nothing_by_default():
+    rng = np.random.default_rng(0)
+    depth = np.array([[0, 2], [3, 4]], np.float32)
+    np.testing.assert_array_equal(transforms.sparsify(depth, (1.0, 1.0), rng), depth)
+    assert rng.random() == np.random.default_rng(0).random()
+
+
+@pytest.mark.parametrize("keep", [(-0.1, 1.0), (0.6, 0.5), (0.0, 1.1)])
+def test_an_impossible_share_is_refused(keep):
+    with pytest.raises(ValueError, match="kept share"):
+        transforms.sparsify(np.zeros((2, 2), np.float32), keep, np.random.default_rng(0))

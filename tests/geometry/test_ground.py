@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from packnet_jax.geometry.ground import fit_ground_plane
+from tfds_builders.synthetic_drive.cameras import default_camera
 from tfds_builders.synthetic_drive.render import Renderer
-from tfds_builders.synthetic_drive.scene import default_camera
 from tfds_builders.synthetic_drive.street import make_street
 
 CAMERA = default_camera(64, 192)

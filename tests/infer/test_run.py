@@ -23,8 +23,8 @@ from packnet_jax.infer.run import infer
 from packnet_jax.infer.scaling import CameraHeight, GivenFactor, GroundTruthMedian
 from packnet_jax.infer.video import VideoFile
 from packnet_jax.visualize import write_depth
+from tfds_builders.synthetic_drive.cameras import default_camera
 from tfds_builders.synthetic_drive.render import Renderer
-from tfds_builders.synthetic_drive.scene import default_camera
 from tfds_builders.synthetic_drive.street import make_street
 
 CAMERA = Calibration.parse("60,60,31.5,15.5")

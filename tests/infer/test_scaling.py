@@ -17,8 +17,8 @@ from packnet_jax.infer.scaling import (
 )
 from packnet_jax.metrics.depth import depth_metrics
 from packnet_jax.visualize import write_depth
+from tfds_builders.synthetic_drive.cameras import default_camera
 from tfds_builders.synthetic_drive.render import Renderer
-from tfds_builders.synthetic_drive.scene import default_camera
 from tfds_builders.synthetic_drive.street import make_street
 
 

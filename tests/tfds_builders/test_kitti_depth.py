@@ -20,7 +20,7 @@ def drive(tmp_path):
     return (root / frame_name(1, 1)).parents[2]
 
 
-def read(drive, depth_type="velodyne", *, number=1, shape=SHAPE, calibrated=True):
+def read(drive, depth_type="velodyne", *, number=1, shape=SHAPE, calibrated=True, beams=0):
     image_T_velodyne = read_camera(drive.parent, "image_02").image_T_velodyne
     return read_depth(
         drive,
@@ -29,6 +29,7 @@ def read(drive, depth_type="velodyne", *, number=1, shape=SHAPE, calibrated=True
         depth_type,
         image_T_velodyne=image_T_velodyne if calibrated else None,
         shape=shape,
+        beams=beams,
     )
 
 
@@ -91,3 +92,52 @@ def test_a_scan_needs_its_calibration(drive):
 def test_a_map_of_another_size_is_refused(drive):
     with pytest.raises(ValueError, match="shape"):
         read(drive, shape=(12, 41))
+
+
+# Beams
+
+
+def write_scan(drive, points) -> None:
+    scan = drive / "velodyne_points" / "data" / f"{1:010d}.bin"
+    scan.parent.mkdir(parents=True, exist_ok=True)
+    scan.write_bytes(np.concatenate([points, points[:, :1]], axis=1).astype("<f4").tobytes())
+
+
+def scanned(num_lines: int) -> np.ndarray:
+    """Lines from top to bottom, each of five points ahead and two behind."""
+    azimuth = np.deg2rad([0, 5, 10, 90, 180, 350, 355])
+    lines = []
+    for line in range(num_lines):
+        down = np.full(7, -10 * np.tan(np.deg2rad(0.17 * line)))
+        lines.append(np.stack([10 * np.cos(azimuth), 10 * np.sin(azimuth), down], axis=1))
+    return np.concatenate(lines)
+
+
+def test_of_a_raw_scan_the_kept_lines_are_projected(drive):
+    points = scanned(64)
+    write_scan(drive, points)
+    measured = read(drive, beams=4)  # although there is a map
+    write_scan(drive, points.reshape(64, 7, 3)[[56, 40, 24, 8]].reshape(-1, 3))
+    (drive / "proj_depth" / "velodyne" / "image_02" / f"{1:010d}.npz").unlink()
+    np.testing.assert_array_equal(measured.depth, read(drive).depth)
+    assert measured.depth.any()
+    assert measured.source == "velodyne, 4 of 64 beams (projected from velodyne_points)"
+
+
+def test_of_a_map_the_points_of_the_kept_lines_elevations_are_kept(drive):
+    whole = read(drive).depth
+    kept = {beams: read(drive, beams=beams) for beams in (1, 16, 32)}
+    for measured in kept.values():
+        is_kept = measured.depth > 0
+        np.testing.assert_array_equal(measured.depth[is_kept], whole[is_kept])
+        assert "by elevation (proj_depth/velodyne)" in measured.source
+    counts = [np.count_nonzero(measured.depth) for measured in kept.values()]
+    assert counts[0] < counts[1] < counts[2] < np.count_nonzero(whole)
+
+
+def test_beams_need_their_calibration_and_order(drive):
+    with pytest.raises(ValueError, match="calib_velo_to_cam"):
+        read(drive, calibrated=False, beams=4)
+    write_scan(drive, np.random.default_rng(0).permutation(scanned(64)))
+    with pytest.raises(ValueError, match=r"\.bin can not be thinned out: .* scan lines instead"):
+        read(drive, beams=4)

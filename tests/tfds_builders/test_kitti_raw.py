@@ -54,6 +54,26 @@ def test_frames_within_reach_are_read_once_each_by_stream_and_number(root):
     assert missing(root, reach=2) == []
 
 
+def test_depth_and_input_depth_have_beams_of_their_own(root):
+    options = {"depth_type": "velodyne", "input_depth_type": "velodyne"}
+    (whole, *_), (few, *_) = (
+        frames(root, **options, **beams) for beams in ({}, {"depth_beams": 32, "input_beams": 8})
+    )
+    assert whole.depth_source == "velodyne, one scan (proj_depth/velodyne)"
+    assert few.depth_source.startswith("velodyne, 32 of 64 beams, by elevation")
+    assert few.extra["input_depth_source"].startswith("velodyne, 8 of 64 beams, by elevation")
+    counts = [
+        np.count_nonzero(depth)
+        for depth in (whole.depth, few.depth, decode_depth(few.extra["input_depth"]))
+    ]
+    assert counts[0] > counts[1] > counts[2]
+    names = {builder(root, **options, depth_beams=beams).config.name for beams in (0, 4, 8)}
+    assert len(names) == 3
+    assert builder(root, **options).config.name in names
+    with pytest.raises(DataError, match=r"`input_beams` is 5; KITTI's scanner gives"):
+        builder(root, **options, input_beams=5)
+
+
 def test_input_depth_stands_beside_depth(root):
     accumulated = write_groundtruth(root, 1, 2)
     for number in (1, 5):

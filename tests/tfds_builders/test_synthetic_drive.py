@@ -8,9 +8,10 @@ import pytest
 
 from packnet_jax.baseline import median_depth_map
 from tfds_builders.synthetic_drive import noise, raycast, scene
+from tfds_builders.synthetic_drive.cameras import Camera, default_camera
 from tfds_builders.synthetic_drive.drive import STEREO_BASELINE, right_eye, rotation
 from tfds_builders.synthetic_drive.render import Renderer, View, lidar_depth, lidar_mask
-from tfds_builders.synthetic_drive.scene import Camera, Solid, Street, default_camera
+from tfds_builders.synthetic_drive.scene import Solid, Street
 from tfds_builders.synthetic_drive.street import make_street
 
 CAMERA = default_camera(64, 192)

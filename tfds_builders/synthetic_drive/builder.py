@@ -4,27 +4,33 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import encode_depth
-from tfds_builders.frames import Frame, FramesBuilder
+from tfds_builders.frames import Frame, FramesBuilder, encode_array
+from tfds_builders.scan_lines import kept_lines
+from tfds_builders.synthetic_drive.cameras import (
+    CAMERA_MODELS,
+    Camera,
+    CameraModel,
+    RoundCamera,
+    make_camera,
+)
 from tfds_builders.synthetic_drive.drive import STEREO_BASELINE, right_eye
 from tfds_builders.synthetic_drive.render import Renderer, lidar_depth, lidar_mask
-from tfds_builders.synthetic_drive.scene import default_camera
+from tfds_builders.synthetic_drive.rig import LOOKING_DOWN, RIGS, SIX_CAMERAS, Rig
 from tfds_builders.synthetic_drive.street import make_street
 
 SPLITS = ("train", "test")
 DEPTH_TYPES = ("", "dense", "lidar")
 FIRST_TEST_SEED = 10_000
 """Streets of the split 'test' have seeds from here on, those of 'train' below."""
-
-_EYES = ("left", "right")
 
 
 @dataclasses.dataclass
@@ -46,6 +52,29 @@ class SyntheticDriveConfig(tfds.core.BuilderConfig):
     with_stereo: bool = False
     lidar_beams: int = 64
     supersampling: int = 2
+    camera: CameraModel = "pinhole"
+    rig: Rig = "single"
+    cameras: tuple[str, ...] = ()
+    depth_beams: int = 0
+    input_beams: int = 0
+
+    @property
+    def is_all_round(self) -> bool:
+        """Whether some camera sees more than what is ahead."""
+        return self.camera != "pinhole" or self.rig != "single"
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The streams of a street."""
+        if self.rig == "six":
+            return self.cameras or tuple(SIX_CAMERAS)
+        return ("left", "right") if self.with_stereo else ("left",)
+
+    def vehicle_T_camera(self, view: str) -> Float[ndarray, "4 4"] | None:
+        """How a camera is mounted (the left one of two); None if its axes are the vehicle's."""
+        if self.rig == "six":
+            return SIX_CAMERAS[view]
+        return LOOKING_DOWN if self.camera == "catadioptric" else None
 
     def seeds(self) -> range:
         """The seeds of the streets."""
@@ -57,8 +86,16 @@ class SyntheticDrive(FramesBuilder):
     """Drives along made-up streets with exact depth, poses and labels.
 
     Streams are 'street_0003/left' and, with stereo, 'street_0003/right'; every left frame is a
-    target. Beside the common features a frame holds `semantics` (uint8 [h, w, 1], positions in
-    `scene.SEMANTIC_NAMES`) and `lidar` (a sparse depth map, read with `decode_depth`).
+    target. Of a rig, each camera is a stream ('street_0003/camera_01'; see `rig.SIX_CAMERAS`) and
+    each frame a target. Beside the common features a frame holds `semantics` (uint8 [h, w, 1],
+    positions in `scene.SEMANTIC_NAMES`, `scene.VOID` outside a mask) and `lidar` (a sparse depth
+    map, read with `decode_depth`). With `input_beams` there is `lidar_source`, too; in a rig,
+    `vehicle_T_camera` (float64 [4, 4]).
+
+    Other cameras than the pinhole have depth along the ray, which `depth_source` says, and black
+    pixels outside a mask. The metadata `ray_template` and `mask` hold their unit rays, float32
+    [1, 3, h, w], and bool [h, w] (see `FramesBuilder`). Their intrinsics are those of the pinhole
+    camera that comes closest (`RoundCamera.intrinsics`), so that a pinhole model can be compared.
     """
 
     VERSION = tfds.core.Version("1.2.0")
@@ -82,6 +119,11 @@ class SyntheticDrive(FramesBuilder):
         moving_cars: bool = True,
         lidar_beams: int = 64,
         supersampling: int = 2,
+        camera: CameraModel = "pinhole",
+        rig: Rig = "single",
+        cameras: Sequence[str] = (),
+        depth_beams: int = 0,
+        input_beams: int = 0,
     ) -> Self:
         """The builder for one split; see `FramesBuilder.from_options`.
 
@@ -93,13 +135,19 @@ class SyntheticDrive(FramesBuilder):
             depth_type: 'dense' or 'lidar' for the common feature `depth`, '' for none.
             with_stereo: whether the right eye is rendered as well.
             image_shape: height and width of the pictures.
-            focal_ratio: focal length over image width.
+            focal_ratio: focal length over image width, of pinhole cameras.
             num_streets: how many streets are rendered.
             first_seed: how many seeds of the split's range are passed over.
             frames_per_street: length of each drive.
             moving_cars: whether other cars drive.
             lidar_beams: beams of the laser scanner.
             supersampling: colour is averaged over this many rays squared per pixel.
+            camera: 'pinhole'; 'fisheye', which sees the half-space ahead; 'catadioptric', a mirror
+                above the roof that sees all round.
+            rig: 'single', or 'six' cameras around the car.
+            cameras: names of the rig's cameras that are rendered; () for all.
+            depth_beams: how many of the scanner's beams the depth type 'lidar' has; 0 for all.
+            input_beams: the same for the feature `lidar`. See `scan_lines.kept_lines`.
 
         Raises:
             DataError: an option is unknown or out of range.
@@ -118,6 +166,16 @@ class SyntheticDrive(FramesBuilder):
             "lidar_beams": lidar_beams,
             "supersampling": supersampling,
         }
+        later = {
+            "camera": camera,
+            "rig": rig,
+            "cameras": tuple(cameras),
+            "depth_beams": depth_beams,
+            "input_beams": input_beams,
+        }
+        # Sets built before there were these options keep their names.
+        defaults = SyntheticDriveConfig(name="")
+        options |= {key: v for key, v in later.items() if v != getattr(defaults, key)}
         fingerprint = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:10]
         config = SyntheticDriveConfig(name=f"{split}-{fingerprint}", **options)
         _check(config)
@@ -131,15 +189,39 @@ class SyntheticDrive(FramesBuilder):
 
     @property
     def extra_features(self) -> dict[str, tfds.features.FeatureConnector]:
-        """Labels and laser ranges."""
-        return {
+        """Labels, laser ranges, and how a rig's cameras are mounted."""
+        features: dict[str, tfds.features.FeatureConnector] = {
             "semantics": tfds.features.Image(shape=(None, None, 1)),
             "lidar": tfds.features.Text(),  # bytes of `encode_depth`
         }
+        if self.config.input_beams:
+            features["lidar_source"] = tfds.features.Text()
+        if self.config.rig != "single":
+            features["vehicle_T_camera"] = tfds.features.Tensor(
+                shape=(4, 4), dtype=np.float64, encoding=tfds.features.Encoding.BYTES
+            )
+        return features
+
+    @property
+    def extra_metadata(self) -> Mapping[str, Any]:
+        """The rays of a camera that is no pinhole."""
+        camera = self._camera
+        if not isinstance(camera, RoundCamera):
+            return {}
+        template = np.moveaxis(camera.rays, -1, 0)[None].astype(np.float32)
+        return {"ray_template": encode_array(template), "mask": encode_array(camera.mask)}
 
     def targets(self) -> Sequence[str]:
-        """Every left frame."""
-        return list(self._names("left"))
+        """Every left frame, or every frame of a rig, moment by moment."""
+        if self.config.rig == "single":
+            return list(self._names("left"))
+        return [name for moment in self.rigs() for name in moment]
+
+    def rigs(self) -> Sequence[Sequence[str]]:
+        """What the cameras of a rig take at each moment, in their order; none without a rig."""
+        if self.config.rig == "single":
+            return []
+        return list(zip(*(self._names(view) for view in self.config.views), strict=True))
 
     def stereo_pairs(self) -> Mapping[str, str]:
         """Left and right frames of the same time, in both directions."""
@@ -149,47 +231,102 @@ class SyntheticDrive(FramesBuilder):
         return dict(pairs) | {right: left for left, right in pairs}
 
     def read_frames(self) -> Iterator[Frame]:
-        """Renders the streets one after the other, the left eye before the right."""
+        """Renders the streets one after the other, camera by camera."""
         for seed in self.config.seeds():
             yield from self._render_street(seed)
 
-    def _names(self, eye: str) -> Iterator[str]:
+    def _names(self, view: str) -> Iterator[str]:
         for seed in self.config.seeds():
             for number in range(self.config.frames_per_street):
-                yield f"{_stream(seed, eye)}/{number:010d}"
+                yield f"{_stream(seed, view)}/{number:010d}"
+
+    @property
+    def _camera(self) -> Camera:
+        config = self.config
+        return make_camera(config.camera, *config.image_shape, focal_ratio=config.focal_ratio)
 
     def _render_street(self, seed: int) -> Iterator[Frame]:
         config = self.config
         street = make_street(
-            seed, num_frames=config.frames_per_street, moving_cars=config.moving_cars
+            seed,
+            num_frames=config.frames_per_street,
+            moving_cars=config.moving_cars,
+            all_round=config.is_all_round,
         )
-        camera = default_camera(*config.image_shape, focal_ratio=config.focal_ratio)
+        camera = self._camera
         renderer = Renderer(street, camera, supersampling=config.supersampling)
-        mask = lidar_mask(camera, beams=config.lidar_beams)
-        for eye in _EYES if config.with_stereo else _EYES[:1]:
-            for number, world_T_left in enumerate(street.world_T_camera):
-                world_T_camera = world_T_left if eye == "left" else right_eye(world_T_left)
-                view = renderer.render(world_T_camera, number)
-                lidar = lidar_depth(view.depth, mask)
+        for view in config.views:
+            depth_mask, input_mask = self._scanned_pixels(camera, view)
+            for number, world_T_vehicle in enumerate(street.world_T_camera):
+                world_T_camera = self._place(world_T_vehicle, view)
+                seen = renderer.render(world_T_camera, number)
+                depths = {
+                    "": None,
+                    "dense": seen.depth,
+                    "lidar": lidar_depth(seen.depth, depth_mask),
+                }
+                extra = {
+                    "semantics": seen.semantics[..., None],
+                    "lidar": encode_depth(lidar_depth(seen.depth, input_mask)),
+                }
+                if config.input_beams:
+                    extra["lidar_source"] = self._source("lidar", config.input_beams)
+                if config.rig != "single":
+                    extra["vehicle_T_camera"] = config.vehicle_T_camera(view)
                 yield Frame(
-                    name=f"{_stream(seed, eye)}/{number:010d}",
-                    stream=_stream(seed, eye),
+                    name=f"{_stream(seed, view)}/{number:010d}",
+                    stream=_stream(seed, view),
                     number=number,
-                    image=view.rgb,
+                    image=seen.rgb,
                     intrinsics=camera.intrinsics,
                     world_T_camera=world_T_camera,
-                    depth={"": None, "dense": view.depth, "lidar": lidar}[config.depth_type],
-                    depth_source=f"{config.depth_type} (rendered)" if config.depth_type else "",
-                    stereo_T_camera=_stereo_T_camera(eye) if config.with_stereo else None,
-                    extra={
-                        "semantics": view.semantics[..., None],
-                        "lidar": encode_depth(lidar),
-                    },
+                    depth=depths[config.depth_type],
+                    depth_source=self._source(config.depth_type, config.depth_beams),
+                    stereo_T_camera=_stereo_T_camera(view) if config.with_stereo else None,
+                    extra=extra,
                 )
 
+    def _place(self, world_T_vehicle: Float[ndarray, "4 4"], view: str) -> Float[ndarray, "4 4"]:
+        """world_T_camera."""
+        vehicle_T_camera = self.config.vehicle_T_camera(view)
+        if vehicle_T_camera is None:
+            world_T_camera = world_T_vehicle
+        else:
+            world_T_camera = world_T_vehicle @ vehicle_T_camera
+        return right_eye(world_T_camera) if view == "right" else world_T_camera
 
-def _stream(seed: int, eye: str) -> str:
-    return f"street_{seed:04d}/{eye}"
+    def _scanned_pixels(
+        self, camera: Camera, view: str
+    ) -> tuple[Bool[ndarray, "h w"], Bool[ndarray, "h w"]]:
+        """Where the scanner measures what is stored as depth, and as the feature `lidar`."""
+        config = self.config
+        vehicle_T_camera = config.vehicle_T_camera(view)
+
+        def pixels(beams: int) -> Bool[ndarray, "h w"]:
+            return lidar_mask(
+                camera,
+                beams=config.lidar_beams,
+                kept=_kept(config, beams),
+                camera_R_scanner=None if vehicle_T_camera is None else vehicle_T_camera[:3, :3].T,
+            )
+
+        return pixels(config.depth_beams), pixels(config.input_beams)
+
+    def _source(self, depth_type: str, beams: int) -> str:
+        """Where a depth map is from, for the protocol of an evaluation."""
+        if not depth_type:
+            return ""
+        beam = f", {beams} of {self.config.lidar_beams} beams" if beams else ""
+        along = "" if self.config.camera == "pinhole" else ", along the ray"
+        return f"{depth_type}{beam if depth_type == 'lidar' else ''}{along} (rendered)"
+
+
+def _kept(config: SyntheticDriveConfig, beams: int) -> tuple[int, ...] | None:
+    return kept_lines(config.lidar_beams, beams, all_lines=config.lidar_beams) if beams else None
+
+
+def _stream(seed: int, view: str) -> str:
+    return f"street_{seed:04d}/{view}"
 
 
 def _stereo_T_camera(eye: str) -> Float[ndarray, "4 4"]:
@@ -204,6 +341,28 @@ def _check(config: SyntheticDriveConfig) -> None:
     if config.depth_type not in DEPTH_TYPES:
         raise DataError(
             f"Depth type {config.depth_type!r} is unknown; synthetic_drive has {DEPTH_TYPES}."
+        )
+    if config.camera not in CAMERA_MODELS or config.rig not in RIGS:
+        raise DataError(
+            f"synthetic_drive: camera is {config.camera!r} and rig {config.rig!r}, but must be one "
+            f"of {CAMERA_MODELS} and one of {RIGS}."
+        )
+    unknown = sorted(set(config.cameras) - set(SIX_CAMERAS if config.rig == "six" else ()))
+    if unknown:
+        raise DataError(
+            f"synthetic_drive: cameras {unknown} are not of the rig {config.rig!r}; 'six' has "
+            f"{', '.join(SIX_CAMERAS)}, 'single' none to choose from."
+        )
+    for beams in (config.depth_beams, config.input_beams):
+        if beams and (beams >= config.lidar_beams or config.lidar_beams % beams):
+            raise DataError(
+                f"synthetic_drive: {beams} beams can not be kept of {config.lidar_beams}; take a "
+                "proper divisor, or 0 for all."
+            )
+    if config.rig == "six" and (config.with_stereo or config.camera == "catadioptric"):
+        raise DataError(
+            "synthetic_drive: a rig of six has no stereo pairs, and no mirrors, each of which "
+            "sees all round; take rig 'single'."
         )
     counts = {
         "image_shape": min(config.image_shape),

@@ -9,7 +9,12 @@ STEREO_BASELINE = 0.54
 
 
 def draw_drive(
-    rng: np.random.Generator, *, num_frames: int, lane_x: float, speed: float
+    rng: np.random.Generator,
+    *,
+    num_frames: int,
+    lane_x: float,
+    speed: float,
+    is_level: bool = False,
 ) -> Float[ndarray, "frames 4 4"]:
     """Draws the poses `world_T_camera` of one drive along +z.
 
@@ -21,9 +26,12 @@ def draw_drive(
         num_frames: number of poses.
         lane_x: middle of the lane, metres from the middle of the road.
         speed: mean way per frame, metres.
+        is_level: whether the mounting looks straight ahead instead: a car's own frame.
     """
     height = rng.uniform(1.2, 1.9)
     pitch, yaw, roll = np.deg2rad(rng.uniform([-7.0, -14.0, -2.5], [9.0, 14.0, 2.5]))
+    if is_level:
+        pitch, yaw, roll = 0.0, 0.0, 0.0
     offset, swing = rng.uniform(-0.4, 0.4), rng.uniform(0.0, 0.3)
     wave, start = rng.uniform(60, 140), rng.uniform(0, 2 * np.pi)
     steps = speed * (1 + 0.06 * _smooth_noise(rng, num_frames))

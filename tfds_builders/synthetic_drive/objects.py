@@ -161,13 +161,15 @@ def draw_tree(rng: np.random.Generator, *, base: Point, scale: float) -> Iterato
         )
 
 
-def draw_hedge(rng: np.random.Generator, *, x: float, y: float, end: float) -> Iterator[Solid]:
+def draw_hedge(
+    rng: np.random.Generator, *, x: float, y: float, start: float, end: float
+) -> Iterator[Solid]:
     """Hedges or low walls along the pavement, with gaps."""
     is_wall, height = rng.random() < 0.35, rng.uniform(0.7, 1.7)
     grown = (_all(Material.LEAVES), sc.VEGETATION, (0.20, 0.33, 0.12))
     built = ((Material.BRICK, Material.BRICK, Material.CONCRETE), sc.BUILDING, (0.6, 0.5, 0.42))
     materials, label, colour = built if is_wall else grown
-    z = rng.uniform(-12, -6)
+    z = rng.uniform(start, start + 6)
     while z < end:
         length = rng.uniform(5, 18)
         yield Solid(

@@ -1,7 +1,8 @@
 """Exact intersections of camera rays with a street: closed forms, no approximation.
 
-Rays are written `centre + depth * direction` with directions of unit z in the camera, so the ray
-parameter is the depth itself.
+Rays are written `centre + depth * direction`. A pinhole camera's directions have unit z in the
+camera, those of other cameras unit length (`Camera.directions`), so the ray parameter is the depth
+itself.
 """
 
 from typing import NamedTuple
@@ -10,9 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from tfds_builders.synthetic_drive.cameras import Axes, Camera, Pinhole, RoundCamera
 from tfds_builders.synthetic_drive.scene import (
     NUM_FACES,
-    Camera,
     GroundStrip,
     Solid,
     Street,
@@ -26,7 +27,7 @@ _NEAR = 1e-3
 
 
 class Rays(NamedTuple):
-    """World directions of rays, unit z in the camera, from one centre."""
+    """World directions of rays from one centre."""
 
     centre: Float[ndarray, " 3"]
     x: Float[ndarray, "n h w"]
@@ -43,23 +44,18 @@ class Hits(NamedTuple):
     """What each ray meets first."""
 
     depth: Float[ndarray, "n h w"]
-    """Along the optical axis, metres; infinite for the sky."""
+    """Along the optical axis or the ray, metres; infinite for the sky."""
 
     surface: Int[ndarray, "n h w"]
     """Row of the surface table, or NOTHING."""
 
 
-def camera_rays(
-    camera: Camera,
-    world_T_camera: Float[ndarray, "4 4"],
-    offsets: Float[ndarray, "n 2"],
-) -> Rays:
-    """Rays through each pixel's centre plus each of the (u, v) offsets, in pixels."""
-    u = (np.arange(camera.width) + offsets[:, None, :1] - camera.cx) / camera.fx
-    v = (np.arange(camera.height)[:, None] + offsets[:, 1:, None] - camera.cy) / camera.fy
+def camera_rays(directions: Axes, world_T_camera: Float[ndarray, "4 4"]) -> Rays:
+    """Rays in directions of the camera (`Camera.directions`)."""
+    x, y, z = directions
     r = world_T_camera[:3, :3]
-    x, y, z = (r[i, 0] * u + r[i, 1] * v + r[i, 2] for i in range(3))
-    return Rays(world_T_camera[:3, 3], x, y, z)
+    turned = (r[i, 0] * x + r[i, 1] * y + r[i, 2] * z for i in range(3))
+    return Rays(world_T_camera[:3, 3], *turned)
 
 
 def trace(
@@ -183,8 +179,16 @@ _EDGES = np.array([(i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i 
 def pixel_bounds(
     solids: tuple[Solid, ...], camera: Camera, world_T_camera: Float[ndarray, "4 4"], frame: int
 ) -> PixelBounds:
-    """Projects the corners of each solid's box, cut off where it passes behind the camera."""
+    """The pixels that each solid's box can cover."""
     corners = _corners_cam(solids, world_T_camera, frame)
+    if isinstance(camera, Pinhole):
+        return _pinhole_bounds(corners, camera)
+    assert isinstance(camera, RoundCamera)
+    return _round_bounds(corners, camera)
+
+
+def _pinhole_bounds(corners: Float[ndarray, "s 8 3"], camera: Pinhole) -> PixelBounds:
+    """Projects the corners of each box, cut off where it passes behind the camera."""
     near = 0.05
     is_front = corners[..., 2] >= near
     start, end = corners[:, _EDGES[:, 0]], corners[:, _EDGES[:, 1]]
@@ -200,6 +204,42 @@ def pixel_bounds(
     rows = _pixel_range(v, is_used, camera.height)
     nearest = np.maximum(corners[..., 2].min(axis=1), 0.0)
     return PixelBounds(rows, columns, nearest)
+
+
+def _round_bounds(corners: Float[ndarray, "s 8 3"], camera: RoundCamera) -> PixelBounds:
+    """The pixels in a cone about each box; all where it would be wider than a half-space."""
+    rays = camera.rays
+    pitch = _widest_step(rays)
+    distances = np.maximum(np.linalg.norm(corners, axis=-1), 1e-9)
+    directions = corners / distances[..., None]
+    axes = directions.mean(axis=1)
+    axes /= np.maximum(np.linalg.norm(axes, axis=-1, keepdims=True), 1e-9)
+    closest = np.einsum("sc,spc->sp", axes, directions).min(axis=1)  # cosine of the cone's angle
+    angle = np.arccos(np.clip(closest, -1, 1)) + pitch
+    is_cone = closest > 0.05
+    rows, columns = np.empty((2, len(corners), 2), int)
+    for i, axis in enumerate(axes):
+        if not is_cone[i]:
+            rows[i], columns[i] = (0, camera.height), (0, camera.width)
+            continue
+        is_inside = rays @ axis >= np.cos(angle[i])
+        rows[i], columns[i] = _extent(is_inside.any(axis=1)), _extent(is_inside.any(axis=0))
+    nearest = np.einsum("sc,spc->sp", axes, corners).min(axis=1)
+    return PixelBounds(rows, columns, np.maximum(nearest, 0.0))
+
+
+def _widest_step(rays: Float[ndarray, "h w 3"]) -> float:
+    """The greatest angle between neighbouring pixels, radians."""
+    across = [np.linalg.norm(np.diff(rays, axis=axis), axis=-1) for axis in (0, 1)]
+    return 2 * float(np.arcsin(max(step.max(initial=0) for step in across) / 2))
+
+
+def _extent(is_inside: Bool[ndarray, " n"]) -> tuple[int, int]:
+    """The half-open range from the first True to the last, and one pixel to either side."""
+    (inside,) = np.nonzero(is_inside)
+    if not len(inside):
+        return 0, 0
+    return max(inside[0] - 1, 0), min(inside[-1] + 2, len(is_inside))
 
 
 def _pixel_range(

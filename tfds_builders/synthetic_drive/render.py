@@ -1,5 +1,6 @@
 """Renders frames of a street: picture, depth, labels and sparse ranges, all from one ray cast."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
 from tfds_builders.synthetic_drive import noise
+from tfds_builders.synthetic_drive.cameras import Camera, Pinhole
 from tfds_builders.synthetic_drive.raycast import (
     NOTHING,
     Hits,
@@ -14,7 +16,7 @@ from tfds_builders.synthetic_drive.raycast import (
     camera_rays,
     trace,
 )
-from tfds_builders.synthetic_drive.scene import SKY, Camera, Street, surface_table
+from tfds_builders.synthetic_drive.scene import SKY, VOID, Street, surface_table
 from tfds_builders.synthetic_drive.shading import shade
 
 
@@ -23,10 +25,11 @@ class View(NamedTuple):
 
     rgb: UInt8[ndarray, "h w 3"]
     depth: Float[ndarray, "h w"]
-    """float32, metres along the optical axis at pixel centres; 0 for the sky."""
+    """float32, metres at pixel centres, 0 for the sky: along the optical axis of a pinhole camera,
+    along the ray of any other."""
 
     semantics: UInt8[ndarray, "h w"]
-    """Positions in `scene.SEMANTIC_NAMES`."""
+    """Positions in `scene.SEMANTIC_NAMES`; `scene.VOID` outside the camera's mask."""
 
 
 class Renderer:
@@ -37,7 +40,7 @@ class Renderer:
 
         Args:
             street: what to render.
-            camera: resolution and intrinsics.
+            camera: resolution and lens; outside its mask pictures are black and have no depth.
             supersampling: each pixel's colour is the mean of this many rays squared; depth and
                 labels always belong to the ray through its centre.
         """
@@ -48,13 +51,14 @@ class Renderer:
         self._table = surface_table(street)
         rng = np.random.Generator(np.random.PCG64([street.seed, *b"lattice"]))
         self._lattice = noise.make_lattice(rng)
-        self._offsets = _ray_offsets(supersampling)
+        self._directions = camera.directions(_ray_offsets(supersampling))
+        self._is_dark = ~camera.mask
 
     def render(self, world_T_camera: Float[ndarray, "4 4"], frame: int) -> View:
         """Renders what a camera sees at the time of a frame, which places the moving cars."""
-        rays = camera_rays(self._camera, world_T_camera, self._offsets)
+        rays = camera_rays(self._directions, world_T_camera)
         hits = trace(self._street, self._camera, world_T_camera, rays, frame)
-        coloured = slice(1, None) if len(self._offsets) > 1 else slice(None)
+        coloured = slice(1, None) if len(rays.x) > 1 else slice(None)
         colour = shade(
             self._street,
             self._table,
@@ -69,6 +73,7 @@ class Renderer:
         labels = np.where(surface == NOTHING, SKY, self._table.label[surface])
         depth = np.where(surface == NOTHING, 0, hits.depth[0])
         rgb = np.round(255 * colour.mean(axis=0, dtype=np.float64))
+        rgb[self._is_dark], depth[self._is_dark], labels[self._is_dark] = 0, 0, VOID
         return View(rgb.astype(np.uint8), depth.astype(np.float32), labels.astype(np.uint8))
 
 
@@ -85,26 +90,42 @@ def lidar_mask(
     camera: Camera,
     *,
     beams: int = 64,
+    kept: Sequence[int] | None = None,
     azimuth_step: float = 0.2,
     elevations: tuple[float, float] = (2.0, -24.8),
+    camera_R_scanner: Float[ndarray, "3 3"] | None = None,
 ) -> Bool[ndarray, "h w"]:
     """Pixels that a spinning laser scanner at the camera's centre would measure.
 
     Args:
-        camera: resolution and intrinsics; the scanner's axes are the camera's.
+        camera: resolution and lens.
         beams: number of beams, evenly spread over `elevations` (an HDL-64's by default).
+        kept: which of them measure, counted from the first; None for all.
         azimuth_step: degrees between measurements of one beam.
-        elevations: of the first and the last beam, degrees above the optical axis.
+        elevations: of the first and the last beam, degrees above the scanner's horizon.
+        camera_R_scanner: how the scanner is turned against the camera; None if its axes are the
+            camera's.
     """
     elevation = np.deg2rad(np.linspace(*elevations, beams))[:, None]
-    azimuth = np.deg2rad(np.arange(-89, 89 + azimuth_step / 2, azimuth_step))
-    u = camera.fx * np.tan(azimuth) + camera.cx
-    v = camera.cy - camera.fy * np.tan(elevation) / np.cos(azimuth)
-    column, row = np.broadcast_arrays(np.round(u).astype(int), np.round(v).astype(int))
+    elevation = elevation if kept is None else elevation[list(kept)]
+    if isinstance(camera, Pinhole) and camera_R_scanner is None:
+        azimuth = np.deg2rad(np.arange(-89, 89 + azimuth_step / 2, azimuth_step))
+        u = camera.fx * np.tan(azimuth) + camera.cx
+        v = camera.cy - camera.fy * np.tan(elevation) / np.cos(azimuth)
+        u, v = np.broadcast_arrays(u, v)
+    else:
+        azimuth = np.deg2rad(np.arange(-180, 180, azimuth_step))
+        level = np.cos(elevation)
+        x, y, z = level * np.sin(azimuth), -np.sin(elevation), level * np.cos(azimuth)
+        scanned = np.stack(np.broadcast_arrays(x, y, z), axis=-1)
+        turned = scanned if camera_R_scanner is None else scanned @ camera_R_scanner.T
+        pixels = camera.project(turned)
+        u, v = pixels[~np.isnan(pixels[..., 0])].T
+    column, row = np.round(u).astype(int), np.round(v).astype(int)
     is_inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
     mask = np.zeros((camera.height, camera.width), bool)
     mask[row[is_inside], column[is_inside]] = True
-    return mask
+    return mask & camera.mask
 
 
 def lidar_depth(

@@ -25,6 +25,9 @@ SEMANTIC_NAMES = (
 
 ROAD, SIDEWALK, TERRAIN, BUILDING, POLE, VEGETATION, CAR, SKY = range(len(SEMANTIC_NAMES))
 
+VOID = 255
+"""Label of pixels that do not see the scene: what is outside the mask of a round camera."""
+
 NUM_FACES = 6
 """Faces of a solid, in order: +x, -x, +z, -z, top, bottom."""
 
@@ -130,32 +133,10 @@ class Street:
     markings: tuple[LaneMarking, ...]
     light: Light
     world_T_camera: Float[ndarray, "frames 4 4"]
-    """Poses of the left camera."""
+    """Poses of the left camera, or of the car."""
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Camera:
-    """A pinhole camera; pixel centres are integers, the top-left one is (0, 0)."""
-
-    height: int
-    width: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-
-    @property
-    def intrinsics(self) -> Float[ndarray, "3 3"]:
-        """K, in pixels."""
-        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
-
-
-def default_camera(height: int, width: int, *, focal_ratio: float = 0.58) -> Camera:
-    """A centred camera with fx = fy = focal_ratio * width (0.58 is close to KITTI's)."""
-    focal = focal_ratio * width
-    return Camera(
-        height=height, width=width, fx=focal, fy=focal, cx=(width - 1) / 2, cy=(height - 1) / 2
-    )
+    all_round: bool = False
+    """Whether it goes on behind the first pose, for cameras that look there."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

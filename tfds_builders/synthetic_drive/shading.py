@@ -7,9 +7,10 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from tfds_builders.synthetic_drive import noise, textures
+from tfds_builders.synthetic_drive.cameras import Camera
 from tfds_builders.synthetic_drive.noise import Colour, Lattice, Surface
 from tfds_builders.synthetic_drive.raycast import NOTHING, Hits, Rays
-from tfds_builders.synthetic_drive.scene import Camera, Material, Solid, Street, SurfaceTable
+from tfds_builders.synthetic_drive.scene import Material, Solid, Street, SurfaceTable
 
 _FURTHEST = 1e5  # metres; beyond it every texture has faded to its mean
 
@@ -22,7 +23,7 @@ class Points(NamedTuple):
 
     world: Float[ndarray, "3 n"]
     direction: Float[ndarray, "3 n"]
-    """Of the rays, unit z in the camera."""
+    """Of the rays, as `Camera.directions` scales them."""
 
     per_u: Float[ndarray, "3 n"]
     """How far a point moves, at constant depth, for one pixel to the right."""
@@ -38,13 +39,21 @@ def _points(
     is_hit = hits.surface != NOTHING
     depth = np.minimum(hits.depth[is_hit], _FURTHEST)
     direction = np.stack([axis[is_hit] for axis in (rays.x, rays.y, rays.z)])
+    right, down = camera.steps(is_hit, depth)
     return Points(
         surface=hits.surface[is_hit],
         world=rays.centre[:, None] + depth * direction,
         direction=direction,
-        per_u=world_T_camera[:3, :1] * (depth / camera.fx),
-        per_v=world_T_camera[:3, 1:2] * (depth / camera.fy),
+        per_u=_rotate(world_T_camera, right),
+        per_v=_rotate(world_T_camera, down),
     )
+
+
+def _rotate(
+    world_T_camera: Float[ndarray, "4 4"], vectors: Float[ndarray, "3 n"]
+) -> Float[ndarray, "3 n"]:
+    r, (x, y, z) = world_T_camera[:3, :3], vectors
+    return np.stack([r[i, 0] * x + r[i, 1] * y + r[i, 2] * z for i in range(3)])
 
 
 def shade(
@@ -61,7 +70,7 @@ def shade(
     colours = np.empty((*hits.depth.shape, 3), np.float32)
     is_sky = hits.surface == NOTHING
     directions = np.stack([axis[is_sky] for axis in (rays.x, rays.y, rays.z)])
-    colours[is_sky] = _sky(street, lattice, directions, 1 / camera.fx)
+    colours[is_sky] = _sky(street, lattice, directions, camera.pixel_angle)
     points = _points(rays, hits, camera, world_T_camera)
     colours[~is_sky] = _shade_points(street, table, lattice, points, frame)
     return colours
@@ -190,7 +199,10 @@ def _shade_under_cars(
 def _sky(
     street: Street, lattice: Lattice, directions: Float[ndarray, "3 n"], pixel: float
 ) -> Colour:
-    """A gradient with clouds; a function of direction alone, as if infinitely far away."""
+    """A gradient with clouds; a function of direction alone, as if infinitely far away.
+
+    An all-round street has the clouds behind mirror those ahead, so that there is no seam.
+    """
     light = street.light
     x, y, z = directions
     length = np.sqrt(x * x + y * y + z * z)
@@ -200,7 +212,7 @@ def _sky(
     zero = np.zeros_like(up, np.float32)
     turn = (0.5 * x / (length + np.abs(z))).astype(np.float32)  # monotonous in the azimuth
     surface = Surface(
-        u=turn + np.float32(2) * (z < 0),
+        u=turn if street.all_round else turn + np.float32(2) * (z < 0),
         v=(up * 1.5).astype(np.float32),
         w=zero,
         footprint_u=zero + np.float32(pixel / 2),

@@ -18,27 +18,41 @@ VIEW = 30.0, 170.0
 _START = -12.0
 """Things stand from here on along z, metres."""
 
+_BEHIND = 60.0
+"""An all-round street starts so much earlier."""
 
-def make_street(seed: int, *, num_frames: int, moving_cars: bool = True) -> Street:
+
+def make_street(
+    seed: int, *, num_frames: int, moving_cars: bool = True, all_round: bool = False
+) -> Street:
     """Draws one street and the drive along it; the same arguments give the same street.
 
     Args:
         seed: any non-negative integer; streets of different seeds have nothing in common.
         num_frames: length of the drive.
         moving_cars: whether other cars drive; parked ones stay in either case.
+        all_round: whether the street goes on behind the first pose, for cameras that look there;
+            poses are then those of a level car. Its other things stand elsewhere, too.
     """
     layout = draw_layout(_rng(seed, "layout"))
     path = drive.draw_drive(
-        _rng(seed, "drive"), num_frames=num_frames, lane_x=layout.lane_x, speed=layout.speed
+        _rng(seed, "drive"),
+        num_frames=num_frames,
+        lane_x=layout.lane_x,
+        speed=layout.speed,
+        is_level=all_round,
     )
+    start = _START - (_BEHIND if all_round else 0.0)
     end = path[-1, 2, 3] + _rng(seed, "end").uniform(*VIEW)
     solids = [
-        *_houses(_rng(seed, "houses"), layout, end),
+        *_houses(_rng(seed, "houses"), layout, start, end),
         *_end_of_street(_rng(seed, "end of street"), end),
-        *_greenery(_rng(seed, "greenery"), layout, end),
-        *_poles(_rng(seed, "poles"), layout, end),
-        *_parked_cars(_rng(seed, "parked cars"), layout, end),
+        *_greenery(_rng(seed, "greenery"), layout, start, end),
+        *_poles(_rng(seed, "poles"), layout, start, end),
+        *_parked_cars(_rng(seed, "parked cars"), layout, start, end),
     ]
+    if all_round:
+        solids += _end_of_street(_rng(seed, "start of street"), start, towards=-1)
     if moving_cars:
         solids += _moving_cars(_rng(seed, "moving cars"), layout, end, num_frames)
     return Street(
@@ -48,6 +62,7 @@ def make_street(seed: int, *, num_frames: int, moving_cars: bool = True) -> Stre
         markings=lane_markings(layout),
         light=_light(_rng(seed, "light")),
         world_T_camera=path,
+        all_round=all_round,
     )
 
 
@@ -55,11 +70,11 @@ def _rng(seed: int, purpose: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64([seed, *purpose.encode()]))
 
 
-def _houses(rng: np.random.Generator, layout: Layout, end: float) -> Iterator[Solid]:
+def _houses(rng: np.random.Generator, layout: Layout, start: float, end: float) -> Iterator[Solid]:
     for side in layout.sides:
         if side.style == "open":
             continue
-        z = _START + rng.uniform(-8, 0)
+        z = start + rng.uniform(-8, 0)
         while z < end:
             is_town = side.style == "town"
             width = rng.uniform(8, 24) if is_town else rng.uniform(8, 15)
@@ -74,28 +89,31 @@ def _houses(rng: np.random.Generator, layout: Layout, end: float) -> Iterator[So
             z += width + (rng.uniform(2, 9) if has_gap else 0.0)
 
 
-def _end_of_street(rng: np.random.Generator, end: float) -> Iterator[Solid]:
-    """Houses across the end of most streets; hills behind all of them."""
+def _end_of_street(rng: np.random.Generator, end: float, towards: int = 1) -> Iterator[Solid]:
+    """Houses across the end of most streets; hills behind all of them; `towards` -1 is back."""
     if rng.random() < 0.65:
         x = -70.0
         while x < 70:
             width = rng.uniform(10, 24)
-            base = (x + width / 2, 0.0, end + 8)
+            base = (x + width / 2, 0.0, end + towards * 8)
             yield from objects.draw_house(
                 rng, base=base, sizes=(width, 12.0), storeys=(2, 6), is_town=True
             )
             x += width + (rng.uniform(3, 14) if rng.random() < 0.4 else 0.0)
     for x in np.linspace(-420, 420, 9):
-        base = (x + rng.uniform(-40, 40), 0.5, end + rng.uniform(260, 500))
+        base = (x + rng.uniform(-40, 40), 0.5, end + towards * rng.uniform(260, 500))
         yield objects.draw_hill(rng, base=base)
 
 
-def _greenery(rng: np.random.Generator, layout: Layout, end: float) -> Iterator[Solid]:
+def _greenery(
+    rng: np.random.Generator, layout: Layout, start: float, end: float
+) -> Iterator[Solid]:
+    length = end - (start - _START)
     for side in layout.sides:
         has_alley = rng.random() < 0.65
         spacing = rng.uniform(6, 18)
         distance = side.kerb_x + (side.verge / 2 if side.verge else side.pavement - 0.5)
-        z = _START + rng.uniform(0, spacing)
+        z = start + rng.uniform(0, spacing)
         while has_alley and z < end:
             where = (side.sign * distance, side.ground_y(distance), z + rng.uniform(-1, 1))
             yield from objects.draw_tree(rng, base=where, scale=0.85)
@@ -104,20 +122,24 @@ def _greenery(rng: np.random.Generator, layout: Layout, end: float) -> Iterator[
             continue
         if rng.random() < 0.6:
             yield from objects.draw_hedge(
-                rng, x=side.sign * (side.front + 0.5), y=side.ground_y(side.front), end=end
+                rng,
+                x=side.sign * (side.front + 0.5),
+                y=side.ground_y(side.front),
+                start=start,
+                end=end,
             )
-        for _ in range(int(end / rng.uniform(9, 30)) if side.style == "open" else 0):
-            distance, z = side.front + rng.uniform(2.5, 30), rng.uniform(_START, end)
+        for _ in range(int(length / rng.uniform(9, 30)) if side.style == "open" else 0):
+            distance, z = side.front + rng.uniform(2.5, 30), rng.uniform(start, end)
             where = (side.sign * distance, side.ground_y(distance), z)
             yield from objects.draw_tree(rng, base=where, scale=rng.uniform(0.9, 1.6))
 
 
-def _poles(rng: np.random.Generator, layout: Layout, end: float) -> Iterator[Solid]:
+def _poles(rng: np.random.Generator, layout: Layout, start: float, end: float) -> Iterator[Solid]:
     for side in layout.sides:
         if rng.random() < 0.35:
             continue
         spacing, height = rng.uniform(16, 34), rng.uniform(5, 8)
-        z = _START + rng.uniform(0, spacing)
+        z = start + rng.uniform(0, spacing)
         while z < end:
             distance = side.kerb_x + 0.35
             where = (side.sign * distance, side.ground_y(distance), z)
@@ -125,9 +147,11 @@ def _poles(rng: np.random.Generator, layout: Layout, end: float) -> Iterator[Sol
             z += spacing
 
 
-def _parked_cars(rng: np.random.Generator, layout: Layout, end: float) -> Iterator[Solid]:
+def _parked_cars(
+    rng: np.random.Generator, layout: Layout, start: float, end: float
+) -> Iterator[Solid]:
     for side in layout.sides:
-        z = _START + rng.uniform(0, 5)
+        z = start + rng.uniform(0, 5)
         while side.parking and z < end - 6:
             if rng.random() < side.occupancy:
                 where = (side.sign * (side.lane + 1.12 + rng.uniform(-0.08, 0.12)), 0.0, z)
