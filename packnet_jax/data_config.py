@@ -26,6 +26,8 @@ class DatasetKind(NamedTuple):
     """Whether it lies in a folder of the user's."""
     can_store_resized: bool = False
     """Whether `store_resized` is possible."""
+    has_cameras: bool = False
+    """Whether it has several cameras to choose from."""
 
 
 DATASETS = {
@@ -40,8 +42,19 @@ DATASETS = {
         splits=("train", "test"),
         needs_root=False,
     ),
+    "ddad": DatasetKind(
+        depth_types=("lidar", ""),
+        input_depth_types=("lidar", ""),
+        splits=("train", "val", "test", "train_overfit"),
+        has_cameras=True,
+    ),
+    "cityscapes": DatasetKind(
+        depth_types=("",),
+        input_depth_types=("",),
+        splits=("train", "val", "test"),
+    ),
 }
-DatasetName = Literal["kitti_raw", "synthetic_drive", ""]
+DatasetName = Literal["kitti_raw", "synthetic_drive", "ddad", "cityscapes", ""]
 
 
 @dataclass(frozen=True)
@@ -63,23 +76,31 @@ class SourceConfig:
     name: DatasetName = "kitti_raw"
     """'' chooses none: recipes for data that nothing here reads leave the choice to the user."""
     root: str = ""
-    """Folder of the raw data (the one that holds 2011_09_26/ and so on)."""
+    """Folder of the raw data: the one that holds 2011_09_26/ and so on (kitti_raw), or
+    leftImg8bit_sequence/ (cityscapes). For ddad the JSON that lists the scenes, such as ddad.json,
+    or its folder."""
     split: str = "eigen_zhou"
-    """A known name or the path of a split file."""
+    """A known name or, for kitti_raw, the path of a split file."""
+    cameras: tuple[str, ...] = ()
+    """Cameras of ddad, such as ('camera_01', 'camera_05'): each picture is a sample of its own. ()
+    for all there are."""
     depth_type: str = "velodyne"
     """Ground truth: 'velodyne' or 'groundtruth' (the improved one; kitti_raw), 'dense' or 'lidar'
     (synthetic_drive), '' for none."""
     input_depth_type: str = ""
     """Sparse depth that the network gets beside the picture in evaluation (PackNetSAN01):
-    'velodyne' or 'groundtruth' (kitti_raw), 'lidar' (synthetic_drive), '' for none."""
+    'velodyne' or 'groundtruth' (kitti_raw), 'lidar' (synthetic_drive, ddad), '' for none."""
     repeat: int = within(1, 1)
     """How often an epoch of training goes through the split."""
+    allow_missing: float = within(0.01, 0, 1)
+    """Share of the split's pictures that may be missing or damaged; they are skipped and counted.
+    More of them are an error when the set is built. A single one is always let go."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
     @property
     def title(self) -> str:
-        """`<dataset>-<split>`, and `-with_<input_depth_type>` where the network sees that."""
-        name = f"{self.name or 'none'}-{Path(self.split).stem}"
+        """`<dataset>-<split>`, then `-<cameras>` and `-with_<input_depth_type>` if there are any."""
+        name = "-".join([self.name or "none", Path(self.split).stem, *self.cameras])
         return f"{name}-with_{self.input_depth_type}" if self.input_depth_type else name
 
 
@@ -97,7 +118,8 @@ class DataConfig(SourceConfig):
     more_train: tuple[SourceConfig, ...] = ()
     """Sets that are mixed into training, each `repeat` times an epoch; see `source`."""
     more_eval: tuple[SourceConfig, ...] = ()
-    """Sets that are evaluated after the first, each on its own; the first chooses checkpoints."""
+    """Sets that are evaluated after the first, or, if that has no depth, instead of it; each on its
+    own. The first of those evaluated chooses checkpoints."""
     image_shape: tuple[int, int] = (192, 640)
     """Height and width that the networks see."""
     crop_train_borders: tuple[int | float, ...] = ()
@@ -114,6 +136,9 @@ class DataConfig(SourceConfig):
     forward_context: int = within(1, 0)
     strides: tuple[int, ...] = (1,)
     shuffle: bool = True
+    stack_cameras: bool = False
+    """Keep what the cameras of a rig took at one moment together: one after the other, in the order
+    of `cameras`, in the same batch (ddad). Moments that lack a camera are left out."""
     cache_resized: bool = False
     """Keep resized images in memory: for sets small enough, such as KITTI_tiny."""
     store_resized: bool = False
@@ -129,8 +154,9 @@ class DataConfig(SourceConfig):
 
     @property
     def eval_sources(self) -> tuple[SourceConfig, ...]:
-        """What is evaluated, one after the other."""
-        return (self._first(self.eval_split), *self.more_eval)
+        """What is evaluated, one after the other: without depth, the first set only if alone."""
+        first = (self._first(self.eval_split),)
+        return self.more_eval if self.more_eval and not self.depth_type else first + self.more_eval
 
     @property
     def eval_names(self) -> tuple[str, ...]:
@@ -172,6 +198,13 @@ def data_rules(data: DataConfig) -> list[Rule]:
             f"data.store_resized: given True, but {data.name} has no resized variant; set False",
         ),
         (
+            not data.stack_cameras
+            or all(s.name and DATASETS[s.name].has_cameras for s in data.train_sources),
+            "data.stack_cameras: given True, but only "
+            f"{', '.join(name for name, kind in DATASETS.items() if kind.has_cameras)} has rigs of "
+            "cameras; set False, or train on that alone",
+        ),
+        (
             data.back_context + data.forward_context >= 1,
             "data.back_context, data.forward_context: both 0, but self-supervision compares a "
             "frame with its neighbours; set one of them to 1",
@@ -206,6 +239,10 @@ def _source_rules(s: SourceConfig, at: str) -> list[Rule]:
             f"{at}.root: empty; give the folder of the raw data: --config.{at}.root=DIR",
         ),
         _split_rule(s.name, s.split, f"{at}.split"),
+        (
+            kind.has_cameras or not s.cameras,
+            f"{at}.cameras: given {s.cameras}, but {s.name} has one camera; leave it ()",
+        ),
         (
             s.depth_type in kind.depth_types,
             f"{at}.depth_type: given {s.depth_type!r}, but {s.name} has "

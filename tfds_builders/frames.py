@@ -6,6 +6,7 @@ once. Which frames are targets, and which are neighbours in time, is said by the
 """
 
 import io
+import math
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +19,23 @@ from PIL import Image
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import decode_depth, encode_depth
 
-__all__ = ["SPLIT", "Frame", "FramesBuilder", "Missing", "decode_depth", "encode_depth"]
+__all__ = [
+    "ALLOW_MISSING",
+    "SPLIT",
+    "Frame",
+    "FramesBuilder",
+    "Missing",
+    "decode_depth",
+    "encode_depth",
+]
 
 SPLIT = "frames"
+ALLOW_MISSING = 0.01
+"""Share of a split's targets that may be missing or damaged, unless a caller says otherwise."""
+
+_ALWAYS_ALLOWED = 1  # of a set of a few frames, one is more than any small share
+_ENOUGH_TO_STOP = 20  # a build of hours should not go on once so many are bad
+_LISTED = 5
 
 # TFDS sorts records by 128-bit keys, in memory, one bucket (a thousandth of the keys) at a time.
 # Keys this far apart put about a thousand frames into each.
@@ -67,6 +82,9 @@ class Missing(NamedTuple):
 
     name: str
     reason: str
+    is_gap: bool = False
+    """True where the set itself has none of it, as improved ground truth that covers a part of the
+    split only: listed, but nothing to be mended."""
 
 
 class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -84,10 +102,15 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       Those that were not stored, or were yielded as `Missing`, are dropped. A frame whose depth
       is missing may be yielded as `Missing` and as `Frame`: it then serves as context only.
 
-    Three more have defaults: `stereo_pairs()` gives the name of the other eye's frame, by name,
-    `extra_features` adds features (such as `semantics`), and `extra_metadata` adds metadata. Every
-    feature must be stored as bytes: an Image, a Text, or a Tensor with
-    `encoding=tfds.features.Encoding.BYTES`.
+    Four more have defaults: `stereo_pairs()` gives the name of the other eye's frame, by name,
+    `rigs()` the frames that several cameras took at once, `extra_features` adds features (such as
+    `semantics`), and `extra_metadata` adds metadata. Every feature must be stored as bytes: an
+    Image, a Text, or a Tensor with `encoding=tfds.features.Encoding.BYTES`.
+
+    A frame that can not be used is no reason to end a build of hours: it is `Missing`, too. That
+    goes for pictures that can not be decoded or have another size than those before of the same
+    stream and K, poses that are not finite, K without positive focal lengths or with a centre far
+    outside the picture, and depth maps without a pixel. `build` says when there are too many.
 
     The metadata of a built set:
 
@@ -99,6 +122,8 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     - `has_depth`: whether every target has depth;
     - `depth_sources`: number of targets by the source of their depth;
     - `missing`: list of {name, reason};
+    - `rigs`: only if the builder has any: list of the records that were taken at one moment, one
+      for each camera, in the cameras' order; moments that lack one are left out;
     - `stored_shape`, `stored_crop`: only if pictures were cropped and resized before storing. The
       feature `full_shape` then holds their height and width before, and intrinsics and depth are
       those of the full picture.
@@ -108,6 +133,7 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     # Nothing is downloaded. This also spares TFDS a look for a file of checksums, which fails
     # where the package importlib_resources, which it needs but does not declare, is absent.
     url_infos = None
+    _allow_missing = ALLOW_MISSING
 
     @abstractmethod
     def read_frames(self) -> Iterator[Frame | Missing]:
@@ -121,6 +147,10 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """For a frame's name, the name of the other eye's frame taken at the same time."""
         return {}
 
+    def rigs(self) -> Sequence[Sequence[str]]:
+        """Names of the frames taken at one moment, by moment, all in the same order of cameras."""
+        return ()
+
     @property
     def extra_features(self) -> dict[str, tfds.features.FeatureConnector]:
         """Features beside the common ones."""
@@ -131,10 +161,19 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Metadata beside the common ones."""
         return {}
 
-    def build(self) -> None:
-        """Writes the set unless it is there already; an interrupted build leaves no set."""
+    def build(self, *, allow_missing: float = ALLOW_MISSING) -> None:
+        """Writes the set unless it is there already; an interrupted build leaves no set.
+
+        Args:
+            allow_missing: share of the targets, in [0, 1], that may be missing or damaged; a single
+                one always may. Gaps of the set itself (`Missing.is_gap`) do not count.
+
+        Raises:
+            DataError: more are, or no target is left. It comes before the end where many are bad.
+        """
         import tensorflow as tf
 
+        self._allow_missing = allow_missing
         tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to jax
         self.download_and_prepare(file_format="array_record")
 
@@ -164,31 +203,73 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {SPLIT: self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        ledger = _Ledger()
+        ledger = _Ledger(self.name, self.targets(), self._allow_missing)
         for item in self.read_frames():
-            missing = item if isinstance(item, Missing) else _unreadable(item)
+            missing = item if isinstance(item, Missing) else ledger.defect(item)
             if missing is not None:
-                ledger.missing.append(missing)
+                ledger.miss(missing)
                 continue
             assert isinstance(item, Frame)
             yield ledger.add(item) * _KEY_STEP, _example(item)
-        metadata = ledger.metadata(self.targets(), self.stereo_pairs())
-        if not metadata["targets"]:
-            raise DataError(_nothing_left(self.name, ledger.missing))
+        metadata = ledger.metadata(self.stereo_pairs(), self.rigs())
         assert isinstance(self.info.metadata, tfds.core.MetadataDict)
         self.info.metadata.update({**metadata, **self.extra_metadata})
 
 
 class _Ledger:
-    """Counts the frames as they are stored."""
+    """Counts the frames as they are stored, and those that can not be."""
 
-    def __init__(self):
-        self.missing: list[Missing] = []
+    def __init__(self, name: str, targets: Sequence[str], allow_missing: float):
+        self._name = name
+        self._targets = targets
+        self._wanted = frozenset(targets)
+        self._allow_missing = allow_missing
+        self._missing: list[Missing] = []
+        self._bad_targets: dict[str, Missing] = {}
+        self._looks: tuple[str, bytes, tuple[int, int]] | None = None
         self._records: dict[str, int] = {}
         self._streams: list[dict[str, Any]] = []
         self._has_pose = True
         self._has_depth: list[bool] = []
         self._depth_sources: list[str] = []
+
+    def defect(self, frame: Frame) -> Missing | None:
+        """What makes the frame useless, or None."""
+        try:
+            shape = _picture_shape(frame)
+        except (OSError, SyntaxError, ValueError) as error:
+            return Missing(frame.name, f"the picture can not be decoded: {error}")
+        reason = _useless(frame, shape)
+        looks = (frame.stream, np.asarray(frame.intrinsics).tobytes(), shape)
+        if reason is None and self._looks is not None and self._looks[:2] == looks[:2]:
+            before = self._looks[2]
+            if before != shape:
+                reason = (
+                    f"the picture is {_size(shape)}, those before it in {frame.stream} are "
+                    f"{_size(before)}, and its calibration is theirs"
+                )
+        if reason is not None:
+            return Missing(frame.name, reason)
+        self._looks = looks
+        return None
+
+    def miss(self, missing: Missing) -> None:
+        """Notes what can not be stored; raises DataError once it is clear that too much is."""
+        self._missing.append(missing)
+        if missing.name in self._wanted and not missing.is_gap:
+            self._bad_targets[missing.name] = missing
+            if len(self._bad_targets) >= _ENOUGH_TO_STOP:
+                self._check()
+
+    def _check(self) -> None:
+        bad, wanted = list(self._bad_targets.values()), len(self._wanted)
+        if len(bad) > max(_ALWAYS_ALLOWED, math.floor(self._allow_missing * wanted)):
+            raise DataError(
+                f"{len(bad)} or more of the {wanted} target frames of {self._name} are missing or "
+                f"damaged, but at most a share of {self._allow_missing:g} may be "
+                f"(data.allow_missing); first:{_listed(bad)}\nCheck `data.root` and these files, or "
+                "go on without them: set data.allow_missing to a larger share, up to 1."
+            )
 
     def add(self, frame: Frame) -> int:
         """Gives the frame its record."""
@@ -211,9 +292,16 @@ class _Ledger:
         self._depth_sources.append(frame.depth_source)
         return record
 
-    def metadata(self, targets: Sequence[str], stereo: Mapping[str, str]) -> dict[str, Any]:
-        present = self._records.keys() - {missing.name for missing in self.missing}
-        records = [self._records[name] for name in targets if name in present]
+    def metadata(
+        self, stereo: Mapping[str, str], rigs: Sequence[Sequence[str]]
+    ) -> dict[str, Any]:
+        """What is stored; raises DataError if too little is."""
+        present = self._records.keys() - {missing.name for missing in self._missing}
+        records = [self._records[name] for name in self._targets if name in present]
+        if not records:
+            raise DataError(_nothing_left(self._name, self._missing))
+        self._check()
+        complete = [[self._records[n] for n in rig] for rig in rigs if present.issuperset(rig)]
         return {
             "streams": self._streams,
             "targets": records,
@@ -223,7 +311,8 @@ class _Ledger:
             "depth_sources": Counter(
                 self._depth_sources[record] for record in records if self._has_depth[record]
             ),
-            "missing": [missing._asdict() for missing in self.missing],
+            "missing": [{"name": m.name, "reason": m.reason} for m in self._missing],
+            **({"rigs": complete} if rigs else {}),
         }
 
 
@@ -243,22 +332,51 @@ def _example(frame: Frame) -> dict[str, Any]:
     }
 
 
-def _unreadable(frame: Frame) -> Missing | None:
-    """Says why the frame's picture can not be decoded, or None if it can."""
+def _picture_shape(frame: Frame) -> tuple[int, int]:
+    """Height and width of the picture that K is for, once all of it was decoded."""
+    if frame.extra and "full_shape" in frame.extra:  # it was decoded to be resized
+        height, width = frame.extra["full_shape"]
+        return int(height), int(width)
     if not isinstance(frame.image, bytes):
-        return None
-    try:
-        with Image.open(io.BytesIO(frame.image)) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        return Missing(frame.name, f"the picture can not be decoded: {error}")
+        return frame.image.shape[:2]
+    with Image.open(io.BytesIO(frame.image)) as image:
+        image.load()
+        return image.height, image.width
+
+
+def _useless(frame: Frame, shape: tuple[int, int]) -> str | None:
+    """Why nothing can be learnt from a frame with a whole picture, or None."""
+    K = np.asarray(frame.intrinsics, np.float64)
+    height, width = shape
+    if frame.world_T_camera is not None and not np.isfinite(frame.world_T_camera).all():
+        return "its pose holds values that are not finite"
+    if frame.depth is not None and not frame.depth.size:
+        return f"its depth map has no pixel: its shape is {frame.depth.shape}"
+    if not np.isfinite(K).all() or min(K[0, 0], K[1, 1]) <= 0:
+        return f"its calibration has no positive focal lengths: {_focal(K)}"
+    if abs(K[0, 2] - width / 2) > width or abs(K[1, 2] - height / 2) > height:
+        return (
+            f"its calibration is not of this picture: cx={K[0, 2]:g}, cy={K[1, 2]:g}, but the "
+            f"picture is {_size(shape)}"
+        )
     return None
 
 
+def _focal(K: np.ndarray) -> str:
+    return f"fx={K[0, 0]:g}, fy={K[1, 1]:g}, cx={K[0, 2]:g}, cy={K[1, 2]:g}"
+
+
+def _size(shape: tuple[int, int]) -> str:
+    return f"{shape[1]} pixels wide and {shape[0]} high"
+
+
+def _listed(missing: Sequence[Missing]) -> str:
+    return "".join(f"\n  {item.name}: {item.reason}" for item in missing[:_LISTED])
+
+
 def _nothing_left(name: str, missing: Sequence[Missing]) -> str:
-    listed = "".join(f"\n  {item.name}: {item.reason}" for item in missing[:5])
     return (
         f"No target frame of {name} could be stored; {len(missing)} are missing or damaged, "
-        f"first:{listed or ' none'}\nCheck that `data.root` is the folder the split's lines "
-        "start from, and that the split is not empty."
+        f"first:{_listed(missing) or ' none'}\nCheck that `data.root` is the folder the split's "
+        "lines start from, and that the split is not empty."
     )

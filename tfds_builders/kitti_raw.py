@@ -15,7 +15,7 @@ from PIL import Image
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import encode_depth
 from tfds_builders.frames import Frame, FramesBuilder, Missing
-from tfds_builders.kitti_depth import DEPTH_TYPES, MeasuredDepth, read_depth
+from tfds_builders.kitti_depth import DEPTH_TYPES, MeasuredDepth, NotMeasured, read_depth
 from tfds_builders.kitti_files import Camera, Inertial, read_camera, read_inertial, read_pose
 from tfds_builders.kitti_splits import FrameId, find_split, parse_line, split_name
 from tfds_builders.pictures import CropBorders, crop_box, decode_image, resize_image
@@ -190,7 +190,7 @@ class _StreamReader(NamedTuple):
                 measured = self._depth(frame, self.config.depth_type, full_shape)
                 input_depth = self._depth(frame, self.config.input_depth_type, full_shape)
             except ValueError as error:
-                yield Missing(frame.name, str(error))
+                yield Missing(frame.name, str(error), is_gap=isinstance(error, NotMeasured))
         pose = None
         if self.inertial is not None:
             pose = read_pose(self.inertial, self.drive / "oxts" / "data" / f"{frame.digits}.txt")

@@ -7,6 +7,7 @@ from pathlib import Path
 from packnet_jax.data.store import FrameStore, open_store
 from packnet_jax.data_config import DATASETS, DataConfig, SourceConfig
 from packnet_jax.errors import ConfigError
+from tfds_builders.frames import ALLOW_MISSING
 from tfds_builders.pictures import CropBorders
 
 
@@ -44,6 +45,7 @@ def open_kitti_raw(
     with_stereo: bool = False,
     stored_shape: tuple[int, int] | None = None,
     stored_crop: CropBorders = (),
+    allow_missing: float = ALLOW_MISSING,
 ) -> FrameStore:
     """The frames of a KITTI raw split, and as many neighbours as the context reaches.
 
@@ -60,9 +62,10 @@ def open_kitti_raw(
         stored_shape: height and width to store pictures at, for pipelines of that size alone;
             None for the files as they are.
         stored_crop: what to cut off before, with `stored_shape`.
+        allow_missing: share of the targets that may be missing or damaged.
 
     Raises:
-        DataError: the split is not found, or nothing can be stored.
+        DataError: the split is not found, or too much of it is missing.
     """
     from tfds_builders.kitti_raw import KittiRaw
 
@@ -78,7 +81,8 @@ def open_kitti_raw(
             with_stereo=with_stereo,
             stored_shape=stored_shape,
             stored_crop=stored_crop,
-        )
+        ),
+        allow_missing=allow_missing,
     )
 
 
@@ -128,6 +132,73 @@ def open_synthetic_drive(
     )
 
 
+def open_ddad(
+    *,
+    root: str,
+    tfds_dir: str,
+    split: str,
+    cameras: Sequence[str] = (),
+    depth_type: str = "lidar",
+    input_depth_type: str = "",
+    allow_missing: float = ALLOW_MISSING,
+) -> FrameStore:
+    """The frames of DDAD, or of other scenes in DGP's format; see `tfds_builders.ddad`.
+
+    Args:
+        root: the JSON that lists the scenes, or its folder.
+        tfds_dir: where built sets are kept.
+        split: 'train', 'val', 'test' or 'train_overfit'.
+        cameras: names such as 'camera_01'; () for all.
+        depth_type: 'lidar' or '' for none.
+        input_depth_type: which to store besides, for networks that take depth.
+        allow_missing: share of the targets that may be missing or damaged.
+
+    Raises:
+        DataError: the data set, split or a camera is not found, or too much is missing.
+    """
+    from tfds_builders.ddad import Ddad
+
+    return open_store(
+        partial(
+            Ddad.from_options,
+            data_dir=str(Path(tfds_dir).expanduser()),
+            root=root,
+            split=split,
+            cameras=cameras,
+            depth_type=depth_type,
+            input_depth_type=input_depth_type,
+        ),
+        allow_missing=allow_missing,
+    )
+
+
+def open_cityscapes(
+    *, root: str, tfds_dir: str, split: str, allow_missing: float = ALLOW_MISSING
+) -> FrameStore:
+    """The snippets of Cityscapes, which have neither depth nor poses; see `tfds_builders.cityscapes`.
+
+    Args:
+        root: the folder that holds `leftImg8bit_sequence` and `camera`.
+        tfds_dir: where built sets are kept.
+        split: 'train', 'val' or 'test'.
+        allow_missing: share of the targets that may be missing or damaged.
+
+    Raises:
+        DataError: folders are not found, or too much is missing.
+    """
+    from tfds_builders.cityscapes import Cityscapes
+
+    return open_store(
+        partial(
+            Cityscapes.from_options,
+            data_dir=str(Path(tfds_dir).expanduser()),
+            root=root,
+            split=split,
+        ),
+        allow_missing=allow_missing,
+    )
+
+
 def _kitti_raw(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
     crop = data.crop_train_borders if for_training else data.crop_eval_borders
     return open_kitti_raw(
@@ -141,6 +212,7 @@ def _kitti_raw(source: SourceConfig, data: DataConfig, for_training: bool) -> Fr
         strides=data.strides,
         stored_shape=data.image_shape if data.store_resized else None,
         stored_crop=crop if data.store_resized else (),
+        allow_missing=source.allow_missing,
     )
 
 
@@ -158,7 +230,31 @@ def _synthetic_drive(source: SourceConfig, data: DataConfig, for_training: bool)
     )
 
 
+def _ddad(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
+    return open_ddad(
+        root=source.root,
+        tfds_dir=data.tfds_dir,
+        split=source.split,
+        cameras=source.cameras,
+        depth_type=source.depth_type,
+        input_depth_type="" if for_training else source.input_depth_type,
+        allow_missing=source.allow_missing,
+    )
+
+
+def _cityscapes(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
+    del for_training
+    return open_cityscapes(
+        root=source.root,
+        tfds_dir=data.tfds_dir,
+        split=source.split,
+        allow_missing=source.allow_missing,
+    )
+
+
 _OPENERS: Mapping[str, Callable[[SourceConfig, DataConfig, bool], FrameStore]] = {
     "kitti_raw": _kitti_raw,
     "synthetic_drive": _synthetic_drive,
+    "ddad": _ddad,
+    "cityscapes": _cityscapes,
 }
