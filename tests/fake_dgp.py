@@ -49,7 +49,7 @@ def vehicle_T_camera(camera: str) -> tuple[np.ndarray, np.ndarray]:
 
 def world_T_vehicle(number: int) -> tuple[np.ndarray, np.ndarray]:
     """The car goes straight, along the world's y."""
-    return WORLD_FROM_CAR, START + [0, SPEED * number, 0]
+    return WORLD_FROM_CAR, START + np.array([0, SPEED * number, 0])
 
 
 def compose(
@@ -78,7 +78,7 @@ def make_dgp(
     cameras: Sequence[str] = ("CAMERA_01", "CAMERA_05"),
     splits: Sequence[str] = ("0", "1"),
 ) -> Path:
-    """Writes `scenes` ({name: number of samples}), listed in the splits; returns the data set's file.
+    """Writes `scenes` ({name: number of samples}), listed in the splits; returns the list's file.
 
     Scenes have scans, from which each camera's `sparse_depth` follows, but no projected depth.
     """

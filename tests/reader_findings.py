@@ -48,11 +48,18 @@ class Findings:
             entry, is_exact = f"{configuration}|{field}", not field.endswith((".mean", ".sum"))
             if field == "pose":  # earth coordinates of millions of metres cancel in it
                 tolerance, scale = 1e-7, 0.1 + np.abs(expected)
-            elif field in ("pose_context", "world_pose", "intrinsics", "extrinsics"):  # in float32 here and there
+            elif field in (
+                "pose_context",
+                "world_pose",
+                "intrinsics",
+                "extrinsics",
+            ):  # in float32 here and there
                 tolerance, scale = 1e-6, 1 + np.abs(expected)
             else:
                 tolerance, scale = 0.0 if is_exact else 1e-6, np.abs(expected).max()
-            parity.compare(self._golden_set, entry, actual, expected, tolerance=tolerance, scale=scale)
+            parity.compare(
+                self._golden_set, entry, actual, expected, tolerance=tolerance, scale=scale
+            )
 
 
 def crc32_of_channels_first(image: np.ndarray) -> int:

@@ -124,7 +124,7 @@ def test_a_misspelt_field_fails_where_it_is_written():
         ("data.image_shape", (100, 320), r"multiples of 32; nearest: \(96, 320\)"),
         ("data.image_shape", (96,), "expected tuple"),
         ("data.image_shape", (96.0, 320), r"image_shape\[0\]: given 96.0 \(float\), expected int"),
-        ("data.name", "nuscenes", "one of 'kitti_raw', 'synthetic_drive', ''"),
+        ("data.name", "nuscenes", "one of 'kitti_raw', 'synthetic_drive', "),
         ("data.input_depth_type", "lidar", "kitti_raw has 'velodyne', 'groundtruth', ''"),
         ("data.input_depth_resize", "linear", "one of 'keep_points', 'nearest'"),
         ("eval.compute_dtype", "float16", "one of 'float32', 'bfloat16'"),

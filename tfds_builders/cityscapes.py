@@ -102,7 +102,9 @@ class Cityscapes(FramesBuilder):
             try:
                 intrinsics = _read_intrinsics(snippet)
             except ValueError as error:
-                yield from (Missing(_frame_name(snippet, p), str(error)) for _, p in snippet.pictures)
+                yield from (
+                    Missing(_frame_name(snippet, p), str(error)) for _, p in snippet.pictures
+                )
                 continue
             for number, path in snippet.pictures:
                 yield Frame(

@@ -180,7 +180,9 @@ def read_calibration(path: Path) -> dict[str, Camera]:
         ValueError: it is missing or damaged; the message says why.
     """
     fields = _read_json(path)
-    columns = [_member(fields, key, str(path), list) for key in ("names", "intrinsics", "extrinsics")]
+    columns = [
+        _member(fields, key, str(path), list) for key in ("names", "intrinsics", "extrinsics")
+    ]
     if len({len(column) for column in columns}) != 1:
         raise ValueError(
             f"{path} has {len(columns[0])} names, {len(columns[1])} intrinsics and "

@@ -292,9 +292,7 @@ class _Ledger:
         self._depth_sources.append(frame.depth_source)
         return record
 
-    def metadata(
-        self, stereo: Mapping[str, str], rigs: Sequence[Sequence[str]]
-    ) -> dict[str, Any]:
+    def metadata(self, stereo: Mapping[str, str], rigs: Sequence[Sequence[str]]) -> dict[str, Any]:
         """What is stored; raises DataError if too little is."""
         present = self._records.keys() - {missing.name for missing in self._missing}
         records = [self._records[name] for name in self._targets if name in present]

@@ -60,8 +60,8 @@ def make_index(
         )
     if stack_cameras and not len(store.rigs):
         raise DataError(
-            f"{store.name} has no moment that all its cameras saw, so there is nothing to stack; set "
-            "`data.stack_cameras` to False, or `data.cameras` to those that were on together."
+            f"{store.name} has no moment that all its cameras saw, so there is nothing to stack; "
+            "set `data.stack_cameras` to False, or `data.cameras` to those that were on together."
         )
     offsets = np.array([*range(-back_context, 0), *range(1, forward_context + 1)], np.int64)
     record_of, position_of = _positions(store)
@@ -79,8 +79,8 @@ def make_index(
             f"None of the {len(store.targets)} targets of {store.name} has {back_context} frames "
             f"before and {forward_context} after it at strides {tuple(strides)}"
             f"{' and the other eye' if with_stereo else ''}"
-            f"{' for every camera of its rig' if stack_cameras else ''}. Ask for less context, or give a "
-            "split whose drives are longer."
+            f"{' for every camera of its rig' if stack_cameras else ''}. Ask for less context, or "
+            "give a split whose drives are longer."
         )
     wanted = len(store.targets) * (len(strides) if len(offsets) else 1)
     if len(rows) < wanted:

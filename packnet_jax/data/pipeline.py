@@ -26,8 +26,8 @@ class TrainPipeline:
     store's bytes do not change. The first is `SampleOrder`, the second grain's `random_map`, so a
     stream is promised to repeat under the same versions of numpy and grain, and of Pillow and
     OpenCV for the pixels. With several hosts, sample i of the stream goes to host i modulo their
-    number after the draw (moment i, where cameras are stacked), so that all hosts' parts of a step are together the batch that one host
-    would have made.
+    number after the draw (moment i, where cameras are stacked), so that all hosts' parts of a step
+    are together the batch that one host would have made.
 
     Passes follow each other without a gap: a batch may end one and begin the next.
 
@@ -118,8 +118,8 @@ class TrainPipeline:
         cameras = {samples.cameras_per_moment for samples in self.sets}
         if len(cameras) > 1 or batch_size // process_count % max(cameras):
             raise DataError(
-                f"data.stack_cameras: a batch of {batch_size} on {process_count} hosts can not hold "
-                f"whole rigs of {' and '.join(map(str, sorted(cameras)))} cameras; give every set "
+                f"data.stack_cameras: a batch of {batch_size} on {process_count} hosts can not "
+                f"hold whole rigs of {' and '.join(map(str, sorted(cameras)))} cameras; give every set "
                 "as many `cameras`, and make train.batch_size a multiple of that on each host."
             )
         self._cameras_per_moment = max(cameras)

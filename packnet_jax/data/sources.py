@@ -175,7 +175,7 @@ def open_ddad(
 def open_cityscapes(
     *, root: str, tfds_dir: str, split: str, allow_missing: float = ALLOW_MISSING
 ) -> FrameStore:
-    """The snippets of Cityscapes, which have neither depth nor poses; see `tfds_builders.cityscapes`.
+    """The snippets of Cityscapes, without depth or poses; see `tfds_builders.cityscapes`.
 
     Args:
         root: the folder that holds `leftImg8bit_sequence` and `camera`.

@@ -7,9 +7,9 @@ import fake_dgp
 import numpy as np
 import pytest
 from fake_dgp import (
-    K,
     SHAPE,
     SPEED,
+    K,
     compose,
     make_dgp,
     matrix_of,
@@ -334,7 +334,9 @@ CALIBRATIONS = {
 def test_a_wrong_calibration_is_an_error_that_says_what_is_wrong(data_set, damage):
     change, reason = CALIBRATIONS[damage]
     fake_dgp.edit(data_set.parent / "000001" / "calibration" / "rig.json", change)
-    with pytest.raises(DataError, match=r"of the 7 target frames(.|\n)*first:(.|\n)*000001") as error:
+    with pytest.raises(
+        DataError, match=r"of the 7 target frames(.|\n)*first:(.|\n)*000001"
+    ) as error:
         opened(data_set, cameras=["camera_01"])
     assert reason in str(error.value)
     assert "data.allow_missing" in str(error.value)
