@@ -171,6 +171,18 @@ def test_no_data_set_need_be_chosen():
     assert config_lib.resolve(raw).data.eval_names == ("none-val", "none-val-with_lidar")
 
 
+def test_cameras_on_the_command_line_are_words_with_commas_between():
+    raw = loaded("ddad")
+    for given in (("camera_01,camera_05",), ("camera_01", "camera_05")):
+        raw.data.cameras = given
+        assert config_lib.resolve(raw).data.cameras == ("camera_01", "camera_05")
+    raw.data.cameras = ("",)
+    assert config_lib.resolve(raw).data.cameras == ()
+    raw.data.cameras = (1,)
+    with pytest.raises(ConfigError, match=r"data\.cameras\[0\]: given 1 \(int\)"):
+        config_lib.resolve(raw)
+
+
 def test_cameras_are_in_the_names_of_reports():
     data = config_lib.resolve(loaded("ddad_san")).data
     cameras = ("camera_01", "camera_05", "camera_06", "camera_09")

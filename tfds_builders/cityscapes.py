@@ -1,4 +1,4 @@
-"""Frames of Cityscapes' video snippets, left camera: pictures and calibration, no depth, no pose."""
+"""Frames of Cityscapes' video snippets, left camera: pictures and calibration alone."""
 
 import dataclasses
 import hashlib

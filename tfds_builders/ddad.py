@@ -155,8 +155,8 @@ class Ddad(FramesBuilder):
         cameras = self.config.cameras or tuple(known)
         if unknown := [camera for camera in cameras if there and camera not in known]:
             raise DataError(
-                f"No scene of {self.name} has the camera {', '.join(unknown)}; there are "
-                f"{', '.join(known) or 'none'}. Set `data.cameras` to some of these."
+                f"No scene of {self.config.data_set} has the camera {', '.join(unknown)}; there "
+                f"are {', '.join(known) or 'none'}. Set `data.cameras` to some of these."
             )
         moments: list[list[str]] = []
         for outline in outlines:
@@ -255,7 +255,7 @@ class _SceneReader(NamedTuple):
 
 
 def _frame_name(scene: Scene, sample: Sample, camera: str) -> str:
-    """'000150/rgb/CAMERA_01/15616458296936490'; without a picture, the sample's number stands in."""
+    """'000150/rgb/CAMERA_01/15616458296936490'; of a missing one, by the sample's number."""
     try:
         picture = sample.datum(camera).filename
     except ValueError:

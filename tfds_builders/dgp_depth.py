@@ -35,7 +35,7 @@ def read_depth(
         shape: height and width of the picture.
 
     Returns:
-        Float32, metres along z, 0 where there is none; and the source, for an evaluation's protocol.
+        Float32, metres along z, 0 where there is none; and the source, for a report.
 
     Raises:
         ValueError: if there is none, or it can not be read; the message says why.

@@ -267,8 +267,8 @@ class _Ledger:
             raise DataError(
                 f"{len(bad)} or more of the {wanted} target frames of {self._name} are missing or "
                 f"damaged, but at most a share of {self._allow_missing:g} may be "
-                f"(data.allow_missing); first:{_listed(bad)}\nCheck `data.root` and these files, or "
-                "go on without them: set data.allow_missing to a larger share, up to 1."
+                f"(data.allow_missing); first:{_listed(bad)}\nCheck `data.root` and these files, "
+                "or go on without them: set data.allow_missing to a larger share, up to 1."
             )
 
     def add(self, frame: Frame) -> int:

@@ -119,8 +119,8 @@ class TrainPipeline:
         if len(cameras) > 1 or batch_size // process_count % max(cameras):
             raise DataError(
                 f"data.stack_cameras: a batch of {batch_size} on {process_count} hosts can not "
-                f"hold whole rigs of {' and '.join(map(str, sorted(cameras)))} cameras; give every set "
-                "as many `cameras`, and make train.batch_size a multiple of that on each host."
+                f"hold whole rigs of {' and '.join(map(str, sorted(cameras)))} cameras; give every "
+                "set as many `cameras`, and make train.batch_size a multiple of that on each host."
             )
         self._cameras_per_moment = max(cameras)
         self._mix = Mix([len(samples) for samples in self.sets], repeats)

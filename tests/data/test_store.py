@@ -124,7 +124,13 @@ def test_missing_frames_are_counted_and_samples_without_them_remain(tmp_path, ca
     (root / f"{frame_name(1, 4)}.png").write_bytes(b"\x89PNG cut short")
     (root / f"{frame_name(1, 5)}.png").unlink()
     with caplog.at_level("WARNING"):
-        store = open_kitti_raw(root=str(root), tfds_dir=str(tmp_path), split="fake", back_context=1)
+        store = open_kitti_raw(
+            root=str(root),
+            tfds_dir=str(tmp_path),
+            split="fake",
+            back_context=1,
+            allow_missing=0.4,
+        )
     assert [item["name"] for item in store.missing] == [frame_name(1, 4), frame_name(1, 5)]
     assert "lacks 2 frames" in caplog.text
     assert [store[record].name for record in store.targets] == [frame_name(1, i) for i in (1, 2, 3)]
