@@ -256,7 +256,7 @@ def test_the_cameras_of_ddad_are_sets_of_their_own():
 
 
 def test_sets_that_are_not_here_are_named():
-    frames = {"dataset": ["Image"], "path": ["/frames"], "depth_type": [""]}
+    frames = {"dataset": ["Other"], "path": ["/frames"], "depth_type": ["lidar"]}
     tree = changed(
         **lists("train", **frames, split=["{:05}"], cameras=[["one"]]),
         **lists("test", **frames, split=["{:05}"]),
