@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import decode_depth, encode_depth
+from tfds_builders.frame_checks import defect, in_pixels, picture_shape
 
 __all__ = [
     "ALLOW_MISSING",
@@ -226,7 +226,7 @@ class _Ledger:
         self._allow_missing = allow_missing
         self._missing: list[Missing] = []
         self._bad_targets: dict[str, Missing] = {}
-        self._looks: tuple[str, bytes, tuple[int, int]] | None = None
+        self._sizes: dict[tuple[str, bytes], tuple[int, int]] = {}  # of the last stream and K
         self._records: dict[str, int] = {}
         self._streams: list[dict[str, Any]] = []
         self._has_pose = True
@@ -236,21 +236,28 @@ class _Ledger:
     def defect(self, frame: Frame) -> Missing | None:
         """What makes the frame useless, or None."""
         try:
-            shape = _picture_shape(frame)
-        except (OSError, SyntaxError, ValueError) as error:
-            return Missing(frame.name, f"the picture can not be decoded: {error}")
-        reason = _useless(frame, shape)
-        looks = (frame.stream, np.asarray(frame.intrinsics).tobytes(), shape)
-        if reason is None and self._looks is not None and self._looks[:2] == looks[:2]:
-            before = self._looks[2]
-            if before != shape:
-                reason = (
-                    f"the picture is {_size(shape)}, those before it in {frame.stream} are "
-                    f"{_size(before)}, and its calibration is theirs"
-                )
+            shape = picture_shape(frame.image)
+        except ValueError as error:
+            return Missing(frame.name, str(error))
+        if frame.extra and "full_shape" in frame.extra:
+            height, width = frame.extra["full_shape"]
+            shape = int(height), int(width)
+        reason = defect(
+            shape=shape,
+            intrinsics=frame.intrinsics,
+            world_T_camera=frame.world_T_camera,
+            depth=frame.depth,
+        )
+        camera = frame.stream, np.asarray(frame.intrinsics).tobytes()
+        before = self._sizes.get(camera, shape)
+        if reason is None and before != shape:
+            reason = (
+                f"the picture is {in_pixels(shape)}, those before it in {frame.stream} are "
+                f"{in_pixels(before)}, and its calibration is theirs"
+            )
         if reason is not None:
             return Missing(frame.name, reason)
-        self._looks = looks
+        self._sizes = {camera: shape}
         return None
 
     def miss(self, missing: Missing) -> None:
@@ -259,13 +266,13 @@ class _Ledger:
         if missing.name in self._wanted and not missing.is_gap:
             self._bad_targets[missing.name] = missing
             if len(self._bad_targets) >= _ENOUGH_TO_STOP:
-                self._check()
+                self._check("or more ")
 
-    def _check(self) -> None:
+    def _check(self, more: str = "") -> None:
         bad, wanted = list(self._bad_targets.values()), len(self._wanted)
         if len(bad) > max(_ALWAYS_ALLOWED, math.floor(self._allow_missing * wanted)):
             raise DataError(
-                f"{len(bad)} or more of the {wanted} target frames of {self._name} are missing or "
+                f"{len(bad)} {more}of the {wanted} target frames of {self._name} are missing or "
                 f"damaged, but at most a share of {self._allow_missing:g} may be "
                 f"(data.allow_missing); first:{_listed(bad)}\nCheck `data.root` and these files, "
                 "or go on without them: set data.allow_missing to a larger share, up to 1."
@@ -328,44 +335,6 @@ def _example(frame: Frame) -> dict[str, Any]:
         "depth_source": frame.depth_source,
         **(frame.extra or {}),
     }
-
-
-def _picture_shape(frame: Frame) -> tuple[int, int]:
-    """Height and width of the picture that K is for, once all of it was decoded."""
-    if frame.extra and "full_shape" in frame.extra:  # it was decoded to be resized
-        height, width = frame.extra["full_shape"]
-        return int(height), int(width)
-    if not isinstance(frame.image, bytes):
-        return frame.image.shape[:2]
-    with Image.open(io.BytesIO(frame.image)) as image:
-        image.load()
-        return image.height, image.width
-
-
-def _useless(frame: Frame, shape: tuple[int, int]) -> str | None:
-    """Why nothing can be learnt from a frame with a whole picture, or None."""
-    K = np.asarray(frame.intrinsics, np.float64)
-    height, width = shape
-    if frame.world_T_camera is not None and not np.isfinite(frame.world_T_camera).all():
-        return "its pose holds values that are not finite"
-    if frame.depth is not None and not frame.depth.size:
-        return f"its depth map has no pixel: its shape is {frame.depth.shape}"
-    if not np.isfinite(K).all() or min(K[0, 0], K[1, 1]) <= 0:
-        return f"its calibration has no positive focal lengths: {_focal(K)}"
-    if abs(K[0, 2] - width / 2) > width or abs(K[1, 2] - height / 2) > height:
-        return (
-            f"its calibration is not of this picture: cx={K[0, 2]:g}, cy={K[1, 2]:g}, but the "
-            f"picture is {_size(shape)}"
-        )
-    return None
-
-
-def _focal(K: np.ndarray) -> str:
-    return f"fx={K[0, 0]:g}, fy={K[1, 1]:g}, cx={K[0, 2]:g}, cy={K[1, 2]:g}"
-
-
-def _size(shape: tuple[int, int]) -> str:
-    return f"{shape[1]} pixels wide and {shape[0]} high"
 
 
 def _listed(missing: Sequence[Missing]) -> str:
