@@ -46,12 +46,14 @@ DATASETS = {
         depth_types=("lidar", ""),
         input_depth_types=("lidar", ""),
         splits=("train", "val", "test", "train_overfit"),
+        can_store_resized=True,
         has_cameras=True,
     ),
     "cityscapes": DatasetKind(
         depth_types=("",),
         input_depth_types=("",),
         splits=("train", "val", "test"),
+        can_store_resized=True,
     ),
 }
 DatasetName = Literal["kitti_raw", "synthetic_drive", "ddad", "cityscapes", ""]
@@ -143,7 +145,7 @@ class DataConfig(SourceConfig):
     """Keep resized images in memory: for sets small enough, such as KITTI_tiny."""
     store_resized: bool = False
     """Build sets whose pictures are cropped and resized to `image_shape` already: for long runs,
-    where decoding full pictures would hold up the accelerator (kitti_raw)."""
+    where decoding full pictures would hold up the accelerator (all but synthetic_drive)."""
     num_threads: int = within(4, 1)
     prefetch: int = within(8, 1)
 

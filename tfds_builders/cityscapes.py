@@ -4,15 +4,18 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from packnet_jax.errors import DataError
+from tfds_builders.frame_checks import header_shape
 from tfds_builders.frames import Frame, FramesBuilder, Missing
+from tfds_builders.pictures import CropBorders
+from tfds_builders.stored_size import FULL_SIZE, StoredSize
 
 SPLITS = ("train", "val", "test")
 
@@ -32,6 +35,7 @@ class CityscapesConfig(tfds.core.BuilderConfig):
     split: str = ""
     cities: tuple[tuple[str, int], ...] = dataclasses.field(default=(), repr=False)
     """Name and number of files of each: an archive that is unpacked later makes another set."""
+    stored_size: StoredSize = FULL_SIZE
 
 
 class Snippet(NamedTuple):
@@ -57,12 +61,22 @@ class Cityscapes(FramesBuilder):
     """
 
     @classmethod
-    def from_options(cls, *, data_dir: str, root: str, split: str) -> Self:
+    def from_options(
+        cls,
+        *,
+        data_dir: str,
+        root: str,
+        split: str,
+        stored_shape: tuple[int, int] | None = None,
+        stored_crop: CropBorders = (),
+    ) -> Self:
         """The builder for one split; see `FramesBuilder.from_options`.
 
         Args:
             root: the folder that holds `leftImg8bit_sequence` and `camera`.
             split: 'train', 'val' or 'test'.
+            stored_shape: height and width to store pictures at; see `StoredSize`.
+            stored_crop: what to cut off before.
         """
         if split not in SPLITS:
             raise DataError(f"Split {split!r} is unknown; Cityscapes has {', '.join(SPLITS)}.")
@@ -77,6 +91,7 @@ class Cityscapes(FramesBuilder):
         options = {
             "root": str(resolved),
             "split": split,
+            "stored_size": StoredSize(stored_shape, tuple(stored_crop)),
             "cities": tuple(
                 (city.name, sum(1 for _ in city.iterdir())) for city in _cities(resolved, split)
             ),
@@ -90,6 +105,16 @@ class Cityscapes(FramesBuilder):
         """Which frames this set holds."""
         assert isinstance(self.builder_config, CityscapesConfig)
         return self.builder_config
+
+    @property
+    def extra_features(self) -> dict[str, tfds.features.FeatureConnector]:
+        """The full size of pictures that are stored resized."""
+        return self.config.stored_size.features
+
+    @property
+    def extra_metadata(self) -> Mapping[str, Any]:
+        """What was done to pictures that are stored resized."""
+        return self.config.stored_size.metadata
 
     def targets(self) -> Sequence[str]:
         """All pictures, snippet by snippet."""
@@ -107,13 +132,24 @@ class Cityscapes(FramesBuilder):
                 )
                 continue
             for number, path in snippet.pictures:
-                yield Frame(
-                    name=_frame_name(snippet, path),
-                    stream=snippet.name,
-                    number=number,
-                    image=path.read_bytes(),
-                    intrinsics=intrinsics,
-                )
+                yield self._read(snippet, number, path, intrinsics)
+
+    def _read(
+        self, snippet: Snippet, number: int, path: Path, intrinsics: np.ndarray
+    ) -> Frame | Missing:
+        name, data = _frame_name(snippet, path), path.read_bytes()
+        try:
+            image, shape = self.config.stored_size.store(data), header_shape(data)
+        except ValueError as error:
+            return Missing(name, f"{path}: {error}")
+        return Frame(
+            name=name,
+            stream=snippet.name,
+            number=number,
+            image=image,
+            intrinsics=intrinsics,
+            extra=self.config.stored_size.extra(shape),
+        )
 
     def _snippets(self) -> Iterator[Snippet]:
         root = Path(self.config.root)

@@ -3,15 +3,13 @@
 import dataclasses
 import functools
 import hashlib
-import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import encode_depth
@@ -25,7 +23,10 @@ from tfds_builders.dgp_files import (
     read_calibration,
     read_scene,
 )
+from tfds_builders.frame_checks import header_shape
 from tfds_builders.frames import Frame, FramesBuilder, Missing
+from tfds_builders.pictures import CropBorders
+from tfds_builders.stored_size import FULL_SIZE, StoredSize
 
 
 @dataclasses.dataclass
@@ -40,6 +41,7 @@ class DdadConfig(tfds.core.BuilderConfig):
     """In lower case; () for all that any scene has, by name."""
     depth_type: str = ""
     input_depth_type: str = ""
+    stored_size: StoredSize = FULL_SIZE
 
 
 class Ddad(FramesBuilder):
@@ -65,6 +67,8 @@ class Ddad(FramesBuilder):
         cameras: Sequence[str] = (),
         depth_type: str = "",
         input_depth_type: str = "",
+        stored_shape: tuple[int, int] | None = None,
+        stored_crop: CropBorders = (),
     ) -> Self:
         """The builder for one split; see `FramesBuilder.from_options`.
 
@@ -75,6 +79,8 @@ class Ddad(FramesBuilder):
                 all that there are.
             depth_type: 'lidar' or '' for none; see `dgp_depth.read_depth`.
             input_depth_type: likewise, for the feature `lidar`.
+            stored_shape: height and width to store pictures at; see `StoredSize`.
+            stored_crop: what to cut off before.
         """
         for given in (depth_type, input_depth_type):
             if given not in DEPTH_TYPES:
@@ -89,6 +95,7 @@ class Ddad(FramesBuilder):
             "cameras": lower,
             "depth_type": depth_type,
             "input_depth_type": input_depth_type,
+            "stored_size": StoredSize(stored_shape, tuple(stored_crop)),
         }
         fingerprint = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:10]
         config = DdadConfig(name=f"{data_set.stem}-{split}-{fingerprint}", **options)
@@ -106,12 +113,18 @@ class Ddad(FramesBuilder):
         features: dict[str, tfds.features.FeatureConnector] = {
             "vehicle_T_camera": tfds.features.Tensor(
                 shape=(4, 4), dtype=np.float64, encoding=tfds.features.Encoding.BYTES
-            )
+            ),
+            **self.config.stored_size.features,
         }
         if self.config.input_depth_type:
             features["lidar"] = tfds.features.Text()  # bytes of `encode_depth`
             features["lidar_source"] = tfds.features.Text()
         return features
+
+    @property
+    def extra_metadata(self) -> Mapping[str, Any]:
+        """What was done to pictures that are stored resized."""
+        return self.config.stored_size.metadata
 
     def targets(self) -> Sequence[str]:
         """All frames, moment by moment."""
@@ -207,7 +220,8 @@ class _SceneReader(NamedTuple):
             datum = sample.datum(camera)
             calibration = self._calibration(sample, camera)
             world_T_camera = datum.world_T_sensor
-            image, shape = _read_picture(self.scene.folder / datum.filename)
+            data, shape = _read_picture(self.scene.folder / datum.filename)
+            image = self.config.stored_size.store(data)
         except ValueError as error:
             yield Missing(name, str(error))
             return
@@ -223,7 +237,8 @@ class _SceneReader(NamedTuple):
                 )
             except ValueError as error:
                 yield Missing(name, str(error))
-        extra: dict[str, Any] = {"vehicle_T_camera": calibration.vehicle_T_sensor}
+        extra = {"vehicle_T_camera": calibration.vehicle_T_sensor}
+        extra |= self.config.stored_size.extra(shape)
         if self.config.input_depth_type:
             extra |= {"lidar": encode_depth(depth), "lidar_source": source}
         yield Frame(
@@ -269,7 +284,6 @@ def _read_picture(path: Path) -> tuple[bytes, tuple[int, int]]:
         raise ValueError(f"there is no file {path}")
     data = path.read_bytes()
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return data, (picture.height, picture.width)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"the picture {path} can not be decoded: {error}") from error
+        return data, header_shape(data)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -8,20 +8,22 @@ from numpy import ndarray
 from PIL import Image
 
 
+def header_shape(data: bytes) -> tuple[int, int]:
+    """Height and width of a picture's file, as it begins.
+
+    Raises:
+        ValueError: it is no picture.
+    """
+    return _shape(data, is_decoded=False)
+
+
 def picture_shape(image: bytes | ndarray) -> tuple[int, int]:
     """Height and width, once all of a file's picture was decoded.
 
     Raises:
         ValueError: it can not be.
     """
-    if not isinstance(image, bytes):
-        return image.shape[:2]
-    try:
-        with Image.open(io.BytesIO(image)) as picture:
-            picture.load()
-            return picture.height, picture.width
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"the picture can not be decoded: {error}") from error
+    return _shape(image, is_decoded=True) if isinstance(image, bytes) else image.shape[:2]
 
 
 def defect(
@@ -58,3 +60,13 @@ def defect(
 def in_pixels(shape: tuple[int, int]) -> str:
     """Height and width in words."""
     return f"{shape[1]} pixels wide and {shape[0]} high"
+
+
+def _shape(data: bytes, *, is_decoded: bool) -> tuple[int, int]:
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if is_decoded:
+                picture.load()
+            return picture.height, picture.width
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"the picture can not be decoded: {error}") from error

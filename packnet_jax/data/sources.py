@@ -140,6 +140,8 @@ def open_ddad(
     cameras: Sequence[str] = (),
     depth_type: str = "lidar",
     input_depth_type: str = "",
+    stored_shape: tuple[int, int] | None = None,
+    stored_crop: CropBorders = (),
     allow_missing: float = ALLOW_MISSING,
 ) -> FrameStore:
     """The frames of DDAD, or of other scenes in DGP's format; see `tfds_builders.ddad`.
@@ -151,6 +153,8 @@ def open_ddad(
         cameras: names such as 'camera_01'; () for all.
         depth_type: 'lidar' or '' for none.
         input_depth_type: which to store besides, for networks that take depth.
+        stored_shape: height and width to store pictures at; None for the files as they are.
+        stored_crop: what to cut off before, with `stored_shape`.
         allow_missing: share of the targets that may be missing or damaged.
 
     Raises:
@@ -167,13 +171,21 @@ def open_ddad(
             cameras=cameras,
             depth_type=depth_type,
             input_depth_type=input_depth_type,
+            stored_shape=stored_shape,
+            stored_crop=stored_crop,
         ),
         allow_missing=allow_missing,
     )
 
 
 def open_cityscapes(
-    *, root: str, tfds_dir: str, split: str, allow_missing: float = ALLOW_MISSING
+    *,
+    root: str,
+    tfds_dir: str,
+    split: str,
+    stored_shape: tuple[int, int] | None = None,
+    stored_crop: CropBorders = (),
+    allow_missing: float = ALLOW_MISSING,
 ) -> FrameStore:
     """The snippets of Cityscapes, without depth or poses; see `tfds_builders.cityscapes`.
 
@@ -181,6 +193,8 @@ def open_cityscapes(
         root: the folder that holds `leftImg8bit_sequence` and `camera`.
         tfds_dir: where built sets are kept.
         split: 'train', 'val' or 'test'.
+        stored_shape: height and width to store pictures at; None for the files as they are.
+        stored_crop: what to cut off before, with `stored_shape`.
         allow_missing: share of the targets that may be missing or damaged.
 
     Raises:
@@ -194,13 +208,14 @@ def open_cityscapes(
             data_dir=str(Path(tfds_dir).expanduser()),
             root=root,
             split=split,
+            stored_shape=stored_shape,
+            stored_crop=stored_crop,
         ),
         allow_missing=allow_missing,
     )
 
 
 def _kitti_raw(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
-    crop = data.crop_train_borders if for_training else data.crop_eval_borders
     return open_kitti_raw(
         root=source.root,
         tfds_dir=data.tfds_dir,
@@ -211,9 +226,13 @@ def _kitti_raw(source: SourceConfig, data: DataConfig, for_training: bool) -> Fr
         forward_context=data.forward_context if for_training else 0,
         strides=data.strides,
         stored_shape=data.image_shape if data.store_resized else None,
-        stored_crop=crop if data.store_resized else (),
+        stored_crop=_crop(data, for_training) if data.store_resized else (),
         allow_missing=source.allow_missing,
     )
+
+
+def _crop(data: DataConfig, for_training: bool) -> CropBorders:
+    return data.crop_train_borders if for_training else data.crop_eval_borders
 
 
 def _synthetic_drive(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
@@ -238,16 +257,19 @@ def _ddad(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameSt
         cameras=source.cameras,
         depth_type=source.depth_type,
         input_depth_type="" if for_training else source.input_depth_type,
+        stored_shape=data.image_shape if data.store_resized else None,
+        stored_crop=_crop(data, for_training) if data.store_resized else (),
         allow_missing=source.allow_missing,
     )
 
 
 def _cityscapes(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
-    del for_training
     return open_cityscapes(
         root=source.root,
         tfds_dir=data.tfds_dir,
         split=source.split,
+        stored_shape=data.image_shape if data.store_resized else None,
+        stored_crop=_crop(data, for_training) if data.store_resized else (),
         allow_missing=source.allow_missing,
     )
 

@@ -92,6 +92,18 @@ def test_samples_are_cropped_and_resized(root):
     assert (batch.depth, batch.context_T_target) == (None, None)
 
 
+def test_samples_of_a_stored_size_equal_those_made_from_full_pictures(root):
+    framing = {"image_shape": (32, 64), "crop": (0, 12, 0, 32)}
+    resized = opened(root, stored_shape=(32, 64), stored_crop=framing["crop"])
+    assert len(resized[0].encoded["image"]) != len(opened(root)[0].encoded["image"])
+    batches = [
+        TrainPipeline(store, batch_size=2, **framing).batch(0, 0)
+        for store in (resized, opened(root))
+    ]
+    for small, full in zip(*batches, strict=True):
+        np.testing.assert_array_equal(small, full)
+
+
 def test_a_snippet_may_lack_frames(root):
     picture_file(root, "aachen_000004", 7).unlink()
     store = opened(root)

@@ -20,6 +20,7 @@ from fake_dgp import (
 from PIL import Image
 
 from packnet_jax.data.index import make_index
+from packnet_jax.data.pipeline import TrainPipeline
 from packnet_jax.data.sources import open_ddad
 from packnet_jax.data.store import FrameStore
 from packnet_jax.errors import DataError
@@ -182,13 +183,38 @@ def test_a_store_holds_streams_targets_and_rigs(data_set):
         assert len(parts) == 1  # one scene, one camera
 
 
+def test_a_stored_size_changes_the_picture_alone(data_set):
+    options = {"stored_shape": (6, 20), "stored_crop": (-20, 0, 0.5, 36)}
+    small, full = frames(data_set, **options), frames(data_set)
+    assert small.keys() == full.keys()
+    for name, frame in small.items():
+        assert isinstance(frame.image, np.ndarray)
+        assert frame.image.shape == (6, 20, 3)
+        assert frame.extra is not None
+        np.testing.assert_array_equal(frame.extra["full_shape"], SHAPE)
+        np.testing.assert_array_equal(frame.intrinsics, full[name].intrinsics)
+        np.testing.assert_array_equal(frame.depth, full[name].depth)
+
+
+def test_samples_of_a_stored_size_equal_those_made_from_full_pictures(data_set):
+    framing = {"image_shape": (32, 64), "crop": (-20, 0, 0.5, 36), "jittering": (0.2,) * 4}
+    resized = opened(data_set, stored_shape=(32, 64), stored_crop=framing["crop"])
+    batches = [
+        TrainPipeline(store, batch_size=4, with_depth=True, with_pose=True, **framing).batch(0, 0)
+        for store in (resized, opened(data_set))
+    ]
+    for small, full in zip(*batches, strict=True):
+        np.testing.assert_array_equal(small, full)
+
+
 def test_the_name_of_a_set_follows_what_it_holds(data_set):
     def name(**options):
         return builder(data_set, **options).config.name
 
     names = [name(), name(split="val"), name(cameras=["camera_01"]), name(depth_type="")]
     names.append(name(input_depth_type="lidar"))
-    assert len(set(names)) == 5
+    names.append(name(stored_shape=(6, 20)))
+    assert len(set(names)) == 6
     assert name() == name()
     assert name(cameras=["CAMERA_01"]) == name(cameras=["camera_01"])
 
