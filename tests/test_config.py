@@ -366,7 +366,7 @@ def test_what_a_crop_or_depth_can_not_be_is_said(fields, message):
         config_lib.resolve(raw)
 
 
-def test_only_kitti_has_a_resized_variant():
+def test_rendered_streets_have_no_resized_variant():
     raw = config_lib.default()
     raw.data.name, raw.data.depth_type, raw.data.store_resized = "synthetic_drive", "dense", True
     raw.data.split, raw.data.eval_split = "train", "test"

@@ -4,9 +4,11 @@ import json
 
 import pytest
 import tiny
+from fake_cityscapes import write_snippet
 from fake_kitti import make_kitti
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from configs import cityscapes_to_kitti
 from packnet_jax import config as config_lib
 from packnet_jax import runs, trained
 from packnet_jax.checkpoint import Checkpointer, read_config
@@ -93,3 +95,21 @@ def test_sets_are_mixed_in_training_and_evaluated_one_by_one(config, tmp_path, c
     for name, found in reports.items():
         repeated = report(tmp_path / "evaluated", name)["metrics"]["depth_pp_gt"]
         assert repeated == pytest.approx(found["metrics"]["depth_pp_gt"], rel=1e-5)
+
+
+def test_cityscapes_is_trained_on_and_kitti_evaluated(tmp_path, capfd):
+    raw = cityscapes_to_kitti.get_config()
+    write_snippet(tmp_path / "cityscapes", "aachen_000000", 19)
+    make_kitti(tmp_path / "kitti", {1: 3}, [(1, 1)])
+    raw.data.root = str(tmp_path / "cityscapes")
+    raw.data.more_eval[0].root, raw.data.more_eval[0].split = str(tmp_path / "kitti"), "fake"
+    raw.data.tfds_dir = str(tmp_path / "tfds")
+    raw.data.image_shape = tiny.SHAPE
+    raw.data.crop_train_borders = (0, 12, 0, 32)
+    raw.train.batch_size, raw.train.num_steps = 4, 2
+    raw.eval.crop = ""
+    runs.train_run(config_lib.resolve(raw), workdir=tmp_path / "run")
+    output = capfd.readouterr().out
+    assert f"Training on 28 samples of cityscapes-train, evaluating on 1 of {KITTI}" in output
+    assert report(tmp_path / "run", KITTI)["step"] == 2
+    assert [path.stem for path in (tmp_path / "run" / "eval").glob("*.json")] == [KITTI]
