@@ -102,7 +102,7 @@ class SourceConfig:
     @property
     def title(self) -> str:
         """`<dataset>-<split>`, then, if given, `-<cameras>` and `-with_<input_depth_type>`."""
-        name = "-".join([self.name or "none", Path(self.split).stem, *self.cameras])
+        name = "-".join([self.name or "none", Path(self.split).stem, *map(str.lower, self.cameras)])
         return f"{name}-with_{self.input_depth_type}" if self.input_depth_type else name
 
 

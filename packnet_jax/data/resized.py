@@ -47,7 +47,7 @@ def check_framing(store: FrameStore, framing: Framing) -> None:
         )
     if framing.crop and store.framing is None:
         for stream in store.streams:
-            crop_box(framing.crop, store[stream["first_record"]].image().shape[:2])
+            crop_box(framing.crop, store[stream["first_record"]].image_shape)
 
 
 def frame_picture(store: FrameStore, frame: StoredFrame, framing: Framing) -> FramedPicture:

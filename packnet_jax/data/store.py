@@ -20,6 +20,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from packnet_jax.errors import DataError
 from packnet_jax.quiet import without_warnings
 from tfds_builders.depth_codec import decode_depth
+from tfds_builders.frame_checks import header_shape
 from tfds_builders.frames import ALLOW_MISSING, SPLIT, FramesBuilder
 from tfds_builders.pictures import CropBorders, decode_image
 
@@ -69,6 +70,18 @@ class StoredFrame:
             return decode_depth(self.encoded[feature])
         except ValueError as error:
             raise _damaged(self.name, f"feature {feature!r}: {error}") from error
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width of the picture as stored, without decoding it.
+
+        Raises:
+            DataError: if it is no picture.
+        """
+        try:
+            return header_shape(self.encoded["image"])
+        except ValueError as error:
+            raise _damaged(self.name, str(error)) from error
 
     @property
     def depth_source(self) -> str:

@@ -171,6 +171,15 @@ def test_a_record_that_is_no_example_is_named():
             store[damaged]
 
 
+def test_the_size_of_a_picture_is_known_without_decoding_it():
+    whole = record("a/0", 0)
+    store = FrameStore([whole, record("a/1", 1, image=b"none")], metadata([2], [0]), name="two")
+    frame = store[0]
+    assert frame.image_shape == frame.image().shape[:2] == SHAPE
+    with pytest.raises(DataError, match=r"a/1 is damaged \(the picture can not be decoded"):
+        _ = store[1].image_shape
+
+
 def test_a_frame_is_decoded_exactly():
     frame = memory_store()[3]
     np.testing.assert_array_equal(frame.world_T_camera, pose(3))
