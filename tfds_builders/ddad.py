@@ -141,7 +141,7 @@ class Ddad(FramesBuilder):
             if isinstance(scene, Missing):
                 yield scene
                 continue
-            reader = _SceneReader(self.config, scene, {})
+            reader = _SceneReader(self.config, scene, {}, set())
             for camera in self._plan.cameras:
                 if camera not in scene.cameras:
                     known = ", ".join(scene.cameras)
@@ -212,10 +212,16 @@ class _SceneReader(NamedTuple):
     scene: Scene
     calibrations: dict[str, dict[str, Camera] | str]
     """By key: what was read before, or why it can not be."""
+    read_before: set[str]
+    """Names of frames."""
 
     def read(self, sample: Sample, camera: str) -> Iterator[Frame | Missing]:
         """The frame, after a note if its depth is missing: it may still serve as context."""
         name = _frame_name(self.scene, sample, camera)
+        if name in self.read_before:
+            yield Missing(name, f"{sample.place} has the picture of an earlier sample again")
+            return
+        self.read_before.add(name)
         try:
             datum = sample.datum(camera)
             calibration = self._calibration(sample, camera)

@@ -54,7 +54,7 @@ class Datum(NamedTuple):
     @property
     def point_columns(self) -> list[int]:
         """Where X, Y and Z stand in a scan's rows; raises ValueError if they do not."""
-        names = _member(self.fields, "point_format", self.place, list)
+        names = _words(self.fields, "point_format", self.place)
         if not {"X", "Y", "Z"} <= set(names):
             raise ValueError(f"{self.place}: the points have {names}, and not X, Y and Z")
         return [names.index(axis) for axis in "XYZ"]
@@ -132,7 +132,7 @@ def list_scenes(data_set: Path, split: str) -> list[str]:
     try:
         splits = _member(_read_json(data_set), "scene_splits", str(data_set), dict)
         listed = {
-            name: _member(splits[str(number)], "filenames", f"{data_set}, split {number}", list)
+            name: _words(splits[str(number)], "filenames", f"{data_set}, split {number}")
             for number, name in enumerate(SPLITS)
             if str(number) in splits
         }
@@ -161,7 +161,7 @@ def read_scene(data_set: Path, scene: str) -> Scene:
     data = {
         item["key"]: item
         for item in _member(fields, "data", str(path), list)
-        if isinstance(item, dict) and "key" in item
+        if isinstance(item, dict) and isinstance(item.get("key"), str)
     }
     samples = _member(fields, "samples", str(path), list)
     if not samples:
@@ -180,9 +180,8 @@ def read_calibration(path: Path) -> dict[str, Camera]:
         ValueError: it is missing or damaged; the message says why.
     """
     fields = _read_json(path)
-    columns = [
-        _member(fields, key, str(path), list) for key in ("names", "intrinsics", "extrinsics")
-    ]
+    names = _words(fields, "names", str(path))
+    columns = [names, *(_member(fields, k, str(path), list) for k in ("intrinsics", "extrinsics"))]
     if len({len(column) for column in columns}) != 1:
         raise ValueError(
             f"{path} has {len(columns[0])} names, {len(columns[1])} intrinsics and "
@@ -214,7 +213,7 @@ def _sample(node: Any, number: int, data: Mapping[str, Any], path: Path) -> Samp
     found: dict[str, Datum] = {}
     problems = []
     try:
-        keys = _member(node, "datum_keys", place, list)
+        keys = _words(node, "datum_keys", place)
         calibration = _member(node, "calibration_key", place, str)
     except ValueError as error:
         return Sample(number, "", {}, (str(error),), place)
@@ -283,6 +282,14 @@ def _member(node: Any, key: str, place: str, kind: type | None = None) -> Any:
     if kind is not None and not isinstance(node[key], kind):
         raise ValueError(f"{place}: {key!r} is {type(node[key]).__name__}, not {kind.__name__}")
     return node[key]
+
+
+def _words(node: Any, key: str, place: str) -> list[str]:
+    """The value of a key that lists words; raises ValueError where it does not."""
+    words = _member(node, key, place, list)
+    if not all(isinstance(word, str) for word in words):
+        raise ValueError(f"{place}: {key!r} lists something else than words")
+    return words
 
 
 def _read_json(path: Path) -> Any:

@@ -269,6 +269,40 @@ def test_what_a_scene_lacks_is_listed_with_its_file_and_leaves_a_gap(data_set, d
     assert [item["name"] for item in store.missing] == [name]
 
 
+def test_a_picture_of_two_samples_is_a_target_of_neither(data_set):
+    def repeat(scene):
+        scene["samples"][2]["datum_keys"] = scene["samples"][1]["datum_keys"]
+
+    fake_dgp.edit(scene_file(data_set), repeat)
+    store = opened(data_set, cameras=["camera_01"], allow_missing=0.3)
+    assert store.streams[0]["numbers"] == [0, 1, 3]
+    assert "earlier sample" in store.missing[0]["reason"]
+    assert len(store.targets) == 5
+
+
+WRONG_KINDS = {
+    "data without keys": lambda scene: [datum.pop("key") for datum in scene["data"]],
+    "a datum that is none": lambda scene: scene["data"].insert(0, "word"),
+    "keys that are numbers": lambda scene: scene["samples"][0].update(datum_keys=[1, 2]),
+    "a sample that is none": lambda scene: scene["samples"].__setitem__(0, None),
+    "an id that is none": lambda scene: scene["data"][1].update(id=None),
+    "a measurement that is none": lambda scene: scene["data"][1].update(datum={"image": None}),
+    "a format that is none": lambda scene: [
+        datum["datum"]["point_cloud"].update(point_format=[[]])
+        for datum in scene["data"]
+        if "point_cloud" in datum["datum"]
+    ],
+}
+
+
+@pytest.mark.parametrize("damage", WRONG_KINDS)
+def test_what_a_scene_holds_of_another_kind_than_expected_is_survived(data_set, damage):
+    fake_dgp.edit(scene_file(data_set), WRONG_KINDS[damage])
+    store = opened(data_set, allow_missing=1.0)
+    assert len(store.targets) >= 6  # the other scene, at least
+    assert bool(store.missing) == (damage != "a datum that is none")
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
