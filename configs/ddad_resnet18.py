@@ -1,11 +1,12 @@
 """DepthResNet18 from ImageNet on DDAD, self-supervised from the front camera's video, at 384x640.
 
 Command    python -m packnet_jax.main --mode=eval --checkpoint=ResNet18_MR_selfsup_D.ckpt \\
-             --config=configs/ddad_resnet18.py --workdir=DIR
-           DDAD can not be read here yet: data.name is empty, and opening it an error.
+             --config=configs/ddad_resnet18.py --config.data.root=DDAD --workdir=DIR
+           To train, leave out mode and checkpoint. DDAD is the folder with ddad.json.
 Expect     depth_pp_gt abs_rel 0.227, sq_rel 11.293, rmse 17.368, rmse_log 0.303, a1 0.758 against
            DDAD's LiDAR depth up to 200 m: the published figures of the released checkpoint, for
-           which mode is not said; the paper scales self-supervised predictions.
+           which mode is not said; the paper scales self-supervised predictions. Nobody has run
+           this recipe here.
 Source     Guizilini et al., CVPR 2020; packnet-sfm README (models, DDAD), configs/train_ddad.yaml
            with version 18pt for both networks. Batch 16 here is the original's 2 on each of 8 GPUs.
 """
@@ -22,7 +23,8 @@ def get_config():
     c.model.depth_net.imagenet_weights = c.model.pose_net.imagenet_weights = IMAGENET_WEIGHTS
     c.optim.depth.lr = c.optim.pose.lr = 9e-5
     c.optim.step_size, c.optim.gamma = 30, 0.5
-    c.data.name = ""
+    c.data.name = "ddad"
+    c.data.cameras = ("camera_01",)
     c.data.split, c.data.eval_split = "train", "val"
     c.data.depth_type = "lidar"
     c.data.image_shape = (384, 640)

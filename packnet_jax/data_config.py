@@ -26,6 +26,8 @@ class DatasetKind(NamedTuple):
     """Whether it lies in a folder of the user's."""
     can_store_resized: bool = False
     """Whether `store_resized` is possible."""
+    has_beams: bool = False
+    """Whether the beams of its laser scanner can be told apart."""
     has_cameras: bool = False
     """Whether it has several cameras to choose from."""
 
@@ -35,6 +37,7 @@ DATASETS = {
         depth_types=("velodyne", "groundtruth", ""),
         input_depth_types=("velodyne", "groundtruth", ""),
         can_store_resized=True,
+        has_beams=True,
     ),
     "kitti_odometry": DatasetKind(
         depth_types=("velodyne", ""),
@@ -46,11 +49,25 @@ DATASETS = {
         splits=("train", "test"),
         needs_root=False,
         has_cameras=True,
+        has_beams=True,
+    ),
+    "ddad": DatasetKind(
+        depth_types=("lidar", ""),
+        input_depth_types=("lidar", ""),
+        splits=("train", "val", "test", "train_overfit"),
+        can_store_resized=True,
+        has_cameras=True,
+    ),
+    "cityscapes": DatasetKind(
+        depth_types=("",),
+        input_depth_types=("",),
+        splits=("train", "val", "test"),
+        can_store_resized=True,
     ),
 }
 SCANNED = ("velodyne", "lidar")
 """Depth types that a laser scanner's beams are told apart in."""
-DatasetName = Literal["kitti_raw", "kitti_odometry", "synthetic_drive", ""]
+DatasetName = Literal["kitti_raw", "kitti_odometry", "synthetic_drive", "ddad", "cityscapes", ""]
 
 
 @dataclass(frozen=True)
@@ -77,30 +94,35 @@ class SourceConfig:
     name: DatasetName = "kitti_raw"
     """'' chooses none: recipes for data that nothing here reads leave the choice to the user."""
     root: str = ""
-    """Folder of the raw data (the one that holds 2011_09_26/ and so on)."""
+    """Folder of the raw data: the one that holds 2011_09_26/ and so on (kitti_raw), or
+    leftImg8bit_sequence/ (cityscapes). For ddad the JSON that lists the scenes, such as ddad.json,
+    or its folder."""
     split: str = "eigen_zhou"
-    """A known name; for kitti_raw also the path of a split file, for kitti_odometry sequences: '09',
-    '00-08'."""
+    """A known name; for kitti_raw also the path of a split file, for kitti_odometry sequences, such
+    as '09' or '00-08'."""
     cameras: tuple[str, ...] = ()
-    """Cameras of a rig of synthetic_drive, such as ('camera_01', 'camera_05'): each picture is a
-    sample of its own. () for all there are."""
+    """Cameras of a rig (ddad, synthetic_drive), such as ('camera_01', 'camera_05'): each picture is
+    a sample of its own. () for all there are."""
     depth_type: str = "velodyne"
     """Ground truth: 'velodyne' or 'groundtruth' (the improved one; kitti_raw), 'velodyne'
     (kitti_odometry), 'dense' or 'lidar' (synthetic_drive), '' for none."""
     input_depth_type: str = ""
     """Sparse depth that the network gets beside the picture (PackNetSAN01): 'velodyne' or
-    'groundtruth' (kitti_raw), 'lidar' (synthetic_drive), '' for none."""
+    'groundtruth' (kitti_raw), 'lidar' (synthetic_drive, ddad), '' for none."""
     beams: Literal[0, 1, 2, 4, 8, 16, 32] = 0
     """How many of the laser scanner's 64 beams 'velodyne' and 'lidar' keep, where they are trained
     with or given to a network; 0 for all. The depth that an evaluation compares with is whole."""
     repeat: int = within(1, 1)
     """How often an epoch of training goes through the split."""
+    allow_missing: float = within(0.01, 0, 1)
+    """Share of the split's pictures that may be missing or damaged; they are skipped and counted.
+    More of them are an error when the set is built. A single one is always let go."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
     @property
     def title(self) -> str:
         """`<dataset>-<split>[-<cameras>][-with_<input_depth_type>[_<beams>]]`."""
-        name = "-".join([self.name or "none", Path(self.split).stem, *self.cameras])
+        name = "-".join([self.name or "none", Path(self.split).stem, *map(str.lower, self.cameras)])
         beams = f"_{self.beams}" if self.beams and self.input_depth_type in SCANNED else ""
         return f"{name}-with_{self.input_depth_type}{beams}" if self.input_depth_type else name
 
@@ -119,7 +141,8 @@ class DataConfig(SourceConfig):
     more_train: tuple[SourceConfig, ...] = ()
     """Sets that are mixed into training, each `repeat` times an epoch; see `source`."""
     more_eval: tuple[SourceConfig, ...] = ()
-    """Sets that are evaluated after the first, each on its own; the first chooses checkpoints."""
+    """Sets that are evaluated after the first, or, if that has no depth, instead of it; each on its
+    own. The first of those evaluated chooses checkpoints."""
     image_shape: tuple[int, int] = (192, 640)
     """Height and width that the networks see."""
     crop_train_borders: tuple[int | float, ...] = ()
@@ -139,11 +162,14 @@ class DataConfig(SourceConfig):
     forward_context: int = within(1, 0)
     strides: tuple[int, ...] = (1,)
     shuffle: bool = True
+    stack_cameras: bool = False
+    """Keep what the cameras of a rig took at one moment together: one after the other, in the order
+    of `cameras`, in the same batch (ddad). Moments that lack a camera are left out."""
     cache_resized: bool = False
     """Keep resized images in memory: for sets small enough, such as KITTI_tiny."""
     store_resized: bool = False
     """Build sets whose pictures are cropped and resized to `image_shape` already: for long runs,
-    where decoding full pictures would hold up the accelerator (kitti_raw)."""
+    where decoding full pictures would hold up the accelerator (all but synthetic_drive)."""
     num_threads: int = within(4, 1)
     prefetch: int = within(8, 1)
 
@@ -154,8 +180,9 @@ class DataConfig(SourceConfig):
 
     @property
     def eval_sources(self) -> tuple[SourceConfig, ...]:
-        """What is evaluated, one after the other."""
-        return (self._first(self.eval_split), *self.more_eval)
+        """What is evaluated, one after the other: without depth, the first set only if alone."""
+        first = (self._first(self.eval_split),)
+        return self.more_eval if self.more_eval and not self.depth_type else first + self.more_eval
 
     @property
     def eval_names(self) -> tuple[str, ...]:
@@ -202,6 +229,13 @@ def data_rules(data: DataConfig) -> list[Rule]:
             f"data.store_resized: given True, but {data.name} has no resized variant; set False",
         ),
         (
+            not data.stack_cameras
+            or all(s.name and DATASETS[s.name].has_cameras for s in data.train_sources),
+            "data.stack_cameras: given True, but only "
+            f"{', '.join(name for name, kind in DATASETS.items() if kind.has_cameras)} has rigs of "
+            "cameras; set False, or train on that alone",
+        ),
+        (
             len(data.strides) > 0 and all(s >= 1 for s in data.strides),
             f"data.strides: given {data.strides}, expected at least one stride >= 1",
         ),
@@ -244,6 +278,10 @@ def _source_rules(s: SourceConfig, at: str) -> list[Rule]:
             s.input_depth_type in kind.input_depth_types,
             f"{at}.input_depth_type: given {s.input_depth_type!r}, but {s.name} has "
             f"{', '.join(map(repr, kind.input_depth_types))}",
+        ),
+        (
+            not s.beams or kind.has_beams,
+            f"{at}.beams: given {s.beams}, but the beams of {s.name} can not be told apart; set 0",
         ),
         (
             not s.beams or not {s.depth_type, s.input_depth_type}.isdisjoint(SCANNED),

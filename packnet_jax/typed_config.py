@@ -62,6 +62,8 @@ def _coerce(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
             isinstance(value, (tuple, list)) and len(value) == len(arguments)
         )
         if isinstance(value, (tuple, list)) and length_fits:
+            if arguments[0] is str:  # a flag gives several words as one, with commas
+                value = [w for v in value for w in (v.split(",") if type(v) is str else [v]) if w]
             items = enumerate(value)
             return tuple(_coerce(arguments[0], v, f"{path}[{i}]", problems) for i, v in items)
         expected = str(hint)

@@ -36,6 +36,16 @@ def ocam_calibration() -> Path:
     return _existing("omni_fisheye/ocam_scaramuzza/calib_results_fisheye.txt", "OCamCalib file")
 
 
+def ddad_tiny() -> Path:
+    """The folder of DDAD_tiny (five samples, projected depth); skips the test where missing."""
+    return _existing("dgp_mini/DDAD_tiny", "DDAD_tiny")
+
+
+def dgp_scenes() -> Path:
+    """The folder of DGP's own test scenes (with scans); skips the test where it is missing."""
+    return _existing("dgp_mini/test_scene", "test scenes of DGP")
+
+
 def splits() -> Path:
     """The folder of published lists of KITTI frames; skips the test where it is missing."""
     return _existing("splits", "published splits")

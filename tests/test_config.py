@@ -12,7 +12,7 @@ import pytest
 
 from packnet_jax import config as config_lib
 from packnet_jax.batch import Batch
-from packnet_jax.data_config import SourceConfig
+from packnet_jax.data_config import DATASETS, SourceConfig
 from packnet_jax.errors import ConfigError
 from packnet_jax.evaluate import predict_pair
 from packnet_jax.networks import make_depth_net
@@ -24,8 +24,9 @@ FILES = sorted(p.stem for p in (Path(__file__).parents[1] / "configs").glob("[!_
 
 def loaded(name):
     raw = importlib.import_module(f"configs.{name}").get_config()
-    if raw.data.name.startswith("kitti"):
-        raw.data.root = "somewhere"
+    for source in (raw.data, *raw.data.more_train, *raw.data.more_eval):
+        if source.name and DATASETS[source.name].needs_root and not source.root:
+            source.root = "somewhere"
     return raw
 
 
@@ -130,10 +131,13 @@ def test_a_misspelt_field_fails_where_it_is_written():
         ("data.image_shape", (100, 320), r"multiples of 32; nearest: \(96, 320\)"),
         ("data.image_shape", (96,), "expected tuple"),
         ("data.image_shape", (96.0, 320), r"image_shape\[0\]: given 96.0 \(float\), expected int"),
-        ("data.name", "nuscenes", "one of 'kitti_raw', 'synthetic_drive', ''"),
+        ("data.name", "nuscenes", "one of 'kitti_raw', 'synthetic_drive', "),
         ("data.input_depth_type", "lidar", "kitti_raw has 'velodyne', 'groundtruth', ''"),
         ("data.input_depth_resize", "linear", "one of 'keep_points', 'nearest'"),
         ("eval.compute_dtype", "float16", "one of 'float32', 'bfloat16'"),
+        ("data.cameras", ("camera_01",), "kitti_raw has one camera"),
+        ("data.stack_cameras", True, "only ddad has rigs"),
+        ("data.allow_missing", 1.5, "expected 0 to 1"),
         ("data.root", "", "--config.data.root=DIR"),
         ("data.depth_type", "dense", "kitti_raw has 'velodyne', 'groundtruth', ''"),
         ("data.jittering", (0.2, 0.2), "four values"),
@@ -168,10 +172,38 @@ def test_a_wrong_value_is_named_with_what_was_expected(field, value, message):
 
 
 def test_no_data_set_need_be_chosen():
-    raw = loaded("ddad_san")
-    assert raw.data.name == ""
-    config = config_lib.resolve(raw)
-    assert config.data.eval_names == ("none-val", "none-val-with_lidar")
+    raw = config_lib.default()
+    raw.data.name, raw.data.eval_split = "", "val"
+    raw.data.more_eval = (config_lib.source(name="", split="val", input_depth_type="lidar"),)
+    assert config_lib.resolve(raw).data.eval_names == ("none-val", "none-val-with_lidar")
+
+
+def test_cameras_on_the_command_line_are_words_with_commas_between():
+    raw = loaded("ddad")
+    for given in (("camera_01,camera_05",), ("camera_01", "camera_05")):
+        raw.data.cameras = given
+        assert config_lib.resolve(raw).data.cameras == ("camera_01", "camera_05")
+    raw.data.cameras = ("",)
+    assert config_lib.resolve(raw).data.cameras == ()
+    raw.data.cameras = (1,)
+    with pytest.raises(ConfigError, match=r"data\.cameras\[0\]: given 1 \(int\)"):
+        config_lib.resolve(raw)
+
+
+def test_cameras_are_in_the_names_of_reports():
+    data = config_lib.resolve(loaded("ddad_san")).data
+    cameras = ("camera_01", "camera_05", "camera_06", "camera_09")
+    assert [source.cameras for source in data.eval_sources] == [cameras, cameras]
+    name = "ddad-val-camera_01-camera_05-camera_06-camera_09"
+    assert data.eval_names == (name, f"{name}-with_lidar")
+    assert config_lib.resolve(loaded("ddad")).data.eval_names == ("ddad-val-camera_01",)
+
+
+def test_a_set_without_depth_leaves_the_evaluation_to_the_others():
+    raw = loaded("cityscapes_to_kitti")
+    assert config_lib.resolve(raw).data.eval_names == ("kitti_raw-eigen_test",)
+    raw.data.more_eval = ()
+    assert config_lib.resolve(raw).data.eval_names == ("cityscapes-val",)
 
 
 def test_both_context_lengths_zero_are_refused():
@@ -270,7 +302,7 @@ def test_a_misspelt_field_of_a_further_set_fails_where_it_is_written():
         ("more_train[0]", "split", "eigen_zhou", "'train' and 'test'"),
         ("more_train[0]", "depth_type", "velodyne", "synthetic_drive has 'dense', 'lidar', ''"),
         ("more_train[0]", "repeat", 0, "expected at least 1"),
-        ("more_train[0]", "name", "ddad", "one of 'kitti_raw', 'synthetic_drive'"),
+        ("more_train[0]", "name", "nuscenes", "one of 'kitti_raw', 'synthetic_drive'"),
         ("more_train[0]", "synthetic.num_streets", 0, "expected at least 1"),
         ("more_train[0]", "synthetic.camera", "mirror", "one of 'pinhole', 'fisheye'"),
         ("more_train[0]", "cameras", ["camera_01"], "a single camera is all there is"),
@@ -374,7 +406,7 @@ def test_what_a_crop_or_depth_can_not_be_is_said(fields, message):
         config_lib.resolve(raw)
 
 
-def test_only_kitti_has_a_resized_variant():
+def test_rendered_streets_have_no_resized_variant():
     raw = config_lib.default()
     raw.data.name, raw.data.depth_type, raw.data.store_resized = "synthetic_drive", "dense", True
     raw.data.split, raw.data.eval_split = "train", "test"

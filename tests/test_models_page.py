@@ -59,7 +59,8 @@ def test_the_commands_name_their_checkpoint_folder_and_recipe(name):
     checkpoint = FIGURES[name][0] if name != "omnicam" else "CHECKPOINT"
     assert convert == f"python -m packnet_jax.convert --input={checkpoint} --output={name}"
     start = "python -m packnet_jax.main --mode=eval"
-    data = " --config.data.root=KITTI_RAW" if name.startswith("kitti") else ""
+    root = {"kitti": " --config.data.root=KITTI_RAW", "ddad": " --config.data.root=DDAD"}
+    data = root.get(name.partition("_")[0], "")
     assert evaluate == f"{start} --checkpoint={name} --config=configs/{name}.py{data}"
 
 

@@ -4,9 +4,12 @@ import json
 
 import pytest
 import tiny
+from fake_cityscapes import write_snippet
+from fake_dgp import make_dgp
 from fake_kitti import make_kitti
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from configs import cityscapes_to_kitti, ddad
 from packnet_jax import config as config_lib
 from packnet_jax import runs, trained
 from packnet_jax.checkpoint import Checkpointer, read_config
@@ -93,3 +96,41 @@ def test_sets_are_mixed_in_training_and_evaluated_one_by_one(config, tmp_path, c
     for name, found in reports.items():
         repeated = report(tmp_path / "evaluated", name)["metrics"]["depth_pp_gt"]
         assert repeated == pytest.approx(found["metrics"]["depth_pp_gt"], rel=1e-5)
+
+
+def test_cityscapes_is_trained_on_and_kitti_evaluated(tmp_path, capfd):
+    raw = cityscapes_to_kitti.get_config()
+    write_snippet(tmp_path / "cityscapes", "aachen_000000", 19)
+    make_kitti(tmp_path / "kitti", {1: 3}, [(1, 1)])
+    raw.data.root = str(tmp_path / "cityscapes")
+    raw.data.more_eval[0].root, raw.data.more_eval[0].split = str(tmp_path / "kitti"), "fake"
+    raw.data.tfds_dir = str(tmp_path / "tfds")
+    raw.data.image_shape = tiny.SHAPE
+    raw.data.crop_train_borders = (0, 12, 0, 32)
+    raw.train.batch_size, raw.train.num_steps = 4, 2
+    raw.eval.crop = ""
+    runs.train_run(config_lib.resolve(raw), workdir=tmp_path / "run")
+    output = capfd.readouterr().out
+    assert f"Training on 28 samples of cityscapes-train, evaluating on 1 of {KITTI}" in output
+    assert report(tmp_path / "run", KITTI)["step"] == 2
+    assert [path.stem for path in (tmp_path / "run" / "eval").glob("*.json")] == [KITTI]
+
+
+def test_rigs_of_ddad_are_trained_on_together_and_cameras_evaluated_one_by_one(tmp_path, capfd):
+    raw = ddad.get_config()
+    raw.data.root = str(make_dgp(tmp_path / "ddad", {"000001": 4, "000002": 3}))
+    raw.data.tfds_dir = str(tmp_path / "tfds")
+    raw.data.cameras = ("Camera_01", "Camera_05")
+    raw.data.stack_cameras = True
+    raw.data.image_shape = tiny.SHAPE
+    raw.train.batch_size, raw.train.num_steps = 4, 2
+    front = {"name": "ddad", "split": "val", "depth_type": "lidar", "cameras": ("camera_01",)}
+    raw.data.more_eval = (config_lib.source(root=raw.data.root, **front),)
+    runs.train_run(config_lib.resolve(raw), workdir=tmp_path / "run")
+    both, alone = "ddad-val-camera_01-camera_05", "ddad-val-camera_01"
+    assert "Training on 6 samples of ddad-train" in capfd.readouterr().out
+    assert report(tmp_path / "run", both)["protocol"]["images"] == 14
+    assert report(tmp_path / "run", alone)["protocol"]["images"] == 7
+    rows = {row["name"]: row for row in report(tmp_path / "run", both)["per_image"]}
+    for row in report(tmp_path / "run", alone)["per_image"]:
+        assert row["depth_pp_gt"] == pytest.approx(rows[row["name"]]["depth_pp_gt"], rel=1e-5)

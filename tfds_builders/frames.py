@@ -7,6 +7,7 @@ once. Which frames are targets, and which are neighbours in time, is said by the
 
 import base64
 import io
+import math
 import zlib
 from abc import abstractmethod
 from collections import Counter
@@ -15,12 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import decode_depth, encode_depth
+from tfds_builders.frame_checks import defect, in_pixels, picture_shape
 
 __all__ = [
+    "ALLOW_MISSING",
     "SPLIT",
     "Frame",
     "FramesBuilder",
@@ -32,6 +34,12 @@ __all__ = [
 ]
 
 SPLIT = "frames"
+ALLOW_MISSING = 0.01
+"""Share of a split's targets that may be missing or damaged, unless a caller says otherwise."""
+
+_ALWAYS_ALLOWED = 1  # of a set of a few frames, one is more than any small share
+_ENOUGH_TO_STOP = 20  # a build of hours should not go on once so many are bad
+_LISTED = 5
 
 # TFDS sorts records by 128-bit keys, in memory, one bucket (a thousandth of the keys) at a time.
 # Keys this far apart put about a thousand frames into each.
@@ -78,6 +86,9 @@ class Missing(NamedTuple):
 
     name: str
     reason: str
+    is_gap: bool = False
+    """True where the set itself has none of it, as improved ground truth that covers a part of the
+    split only: listed, but nothing to be mended."""
 
 
 class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -95,10 +106,15 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       Those that were not stored, or were yielded as `Missing`, are dropped. A frame whose depth
       is missing may be yielded as `Missing` and as `Frame`: it then serves as context only.
 
-    Three more have defaults: `stereo_pairs()` gives the name of the other eye's frame, by name,
-    `extra_features` adds features (such as `semantics`), and `extra_metadata` adds metadata. Every
-    feature must be stored as bytes: an Image, a Text, or a Tensor with
-    `encoding=tfds.features.Encoding.BYTES`.
+    Four more have defaults: `stereo_pairs()` gives the name of the other eye's frame, by name,
+    `rigs()` the frames that several cameras took at once, `extra_features` adds features (such as
+    `semantics`), and `extra_metadata` adds metadata. Every feature must be stored as bytes: an
+    Image, a Text, or a Tensor with `encoding=tfds.features.Encoding.BYTES`.
+
+    A frame that can not be used is no reason to end a build of hours: it is `Missing`, too. That
+    goes for pictures that can not be decoded or have another size than those before of the same
+    stream and K, poses that are not finite, K without positive focal lengths or with a centre far
+    outside the picture, and depth maps without a pixel. `build` says when there are too many.
 
     The metadata of a built set:
 
@@ -110,6 +126,8 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     - `has_depth`: whether every target has depth;
     - `depth_sources`: number of targets by the source of their depth;
     - `missing`: list of {name, reason};
+    - `rigs`: only if the builder has any: list of the records that were taken at one moment, one
+      for each camera, in the cameras' order; moments that lack one are left out;
     - `stored_shape`, `stored_crop`: only if pictures were cropped and resized before storing. The
       feature `full_shape` then holds their height and width before, and intrinsics and depth are
       those of the full picture;
@@ -122,6 +140,7 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     # Nothing is downloaded. This also spares TFDS a look for a file of checksums, which fails
     # where the package importlib_resources, which it needs but does not declare, is absent.
     url_infos = None
+    _allow_missing = ALLOW_MISSING
 
     @abstractmethod
     def read_frames(self) -> Iterator[Frame | Missing]:
@@ -135,6 +154,10 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """For a frame's name, the name of the other eye's frame taken at the same time."""
         return {}
 
+    def rigs(self) -> Sequence[Sequence[str]]:
+        """Names of the frames taken at one moment, by moment, all in the same order of cameras."""
+        return ()
+
     @property
     def extra_features(self) -> dict[str, tfds.features.FeatureConnector]:
         """Features beside the common ones."""
@@ -145,10 +168,19 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Metadata beside the common ones."""
         return {}
 
-    def build(self) -> None:
-        """Writes the set unless it is there already; an interrupted build leaves no set."""
+    def build(self, *, allow_missing: float = ALLOW_MISSING) -> None:
+        """Writes the set unless it is there already; an interrupted build leaves no set.
+
+        Args:
+            allow_missing: share of the targets, in [0, 1], that may be missing or damaged; a single
+                one always may. Gaps of the set itself (`Missing.is_gap`) do not count.
+
+        Raises:
+            DataError: more are, or no target is left. It comes before the end where many are bad.
+        """
         import tensorflow as tf
 
+        self._allow_missing = allow_missing
         tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to jax
         self.download_and_prepare(file_format="array_record")
 
@@ -178,17 +210,15 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {SPLIT: self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        ledger = _Ledger()
+        ledger = _Ledger(self.name, self.targets(), self._allow_missing)
         for item in self.read_frames():
-            missing = item if isinstance(item, Missing) else _unreadable(item)
+            missing = item if isinstance(item, Missing) else ledger.defect(item)
             if missing is not None:
-                ledger.missing.append(missing)
+                ledger.miss(missing)
                 continue
             assert isinstance(item, Frame)
             yield ledger.add(item) * _KEY_STEP, _example(item)
-        metadata = ledger.metadata(self.targets(), self.stereo_pairs())
-        if not metadata["targets"]:
-            raise DataError(_nothing_left(self.name, ledger.missing))
+        metadata = ledger.metadata(self.stereo_pairs(), self.rigs())
         assert isinstance(self.info.metadata, tfds.core.MetadataDict)
         self.info.metadata.update({**metadata, **self.extra_metadata})
 
@@ -214,15 +244,66 @@ def decode_array(text: str) -> np.ndarray:
 
 
 class _Ledger:
-    """Counts the frames as they are stored."""
+    """Counts the frames as they are stored, and those that can not be."""
 
-    def __init__(self):
-        self.missing: list[Missing] = []
+    def __init__(self, name: str, targets: Sequence[str], allow_missing: float):
+        self._name = name
+        self._targets = targets
+        self._wanted = frozenset(targets)
+        self._allow_missing = allow_missing
+        self._missing: list[Missing] = []
+        self._bad_targets: dict[str, Missing] = {}
+        self._sizes: dict[tuple[str, bytes], tuple[int, int]] = {}  # of the last stream and K
         self._records: dict[str, int] = {}
         self._streams: list[dict[str, Any]] = []
         self._has_pose = True
         self._has_depth: list[bool] = []
         self._depth_sources: list[str] = []
+
+    def defect(self, frame: Frame) -> Missing | None:
+        """What makes the frame useless, or None."""
+        try:
+            shape = picture_shape(frame.image)
+        except ValueError as error:
+            return Missing(frame.name, str(error))
+        if frame.extra and "full_shape" in frame.extra:
+            height, width = frame.extra["full_shape"]
+            shape = int(height), int(width)
+        reason = defect(
+            shape=shape,
+            intrinsics=frame.intrinsics,
+            world_T_camera=frame.world_T_camera,
+            depth=frame.depth,
+        )
+        camera = frame.stream, np.asarray(frame.intrinsics).tobytes()
+        before = self._sizes.get(camera, shape)
+        if reason is None and before != shape:
+            reason = (
+                f"the picture is {in_pixels(shape)}, those before it in {frame.stream} are "
+                f"{in_pixels(before)}, and its calibration is theirs"
+            )
+        if reason is not None:
+            return Missing(frame.name, reason)
+        self._sizes = {camera: shape}
+        return None
+
+    def miss(self, missing: Missing) -> None:
+        """Notes what can not be stored; raises DataError once it is clear that too much is."""
+        self._missing.append(missing)
+        if missing.name in self._wanted and not missing.is_gap:
+            self._bad_targets[missing.name] = missing
+            if len(self._bad_targets) >= _ENOUGH_TO_STOP:
+                self._check("or more ")
+
+    def _check(self, more: str = "") -> None:
+        bad, wanted = list(self._bad_targets.values()), len(self._wanted)
+        if len(bad) > max(_ALWAYS_ALLOWED, math.floor(self._allow_missing * wanted)):
+            raise DataError(
+                f"{len(bad)} {more}of the {wanted} target frames of {self._name} are missing or "
+                f"damaged, but at most a share of {self._allow_missing:g} may be "
+                f"(data.allow_missing); first:{_listed(bad)}\nCheck `data.root` and these files, "
+                "or go on without them: set data.allow_missing to a larger share, up to 1."
+            )
 
     def add(self, frame: Frame) -> int:
         """Gives the frame its record."""
@@ -245,9 +326,14 @@ class _Ledger:
         self._depth_sources.append(frame.depth_source)
         return record
 
-    def metadata(self, targets: Sequence[str], stereo: Mapping[str, str]) -> dict[str, Any]:
-        present = self._records.keys() - {missing.name for missing in self.missing}
-        records = [self._records[name] for name in targets if name in present]
+    def metadata(self, stereo: Mapping[str, str], rigs: Sequence[Sequence[str]]) -> dict[str, Any]:
+        """What is stored; raises DataError if too little is."""
+        present = self._records.keys() - {missing.name for missing in self._missing}
+        records = [self._records[name] for name in self._targets if name in present]
+        if not records:
+            raise DataError(_nothing_left(self._name, self._missing))
+        self._check()
+        complete = [[self._records[n] for n in rig] for rig in rigs if present.issuperset(rig)]
         return {
             "streams": self._streams,
             "targets": records,
@@ -257,7 +343,8 @@ class _Ledger:
             "depth_sources": Counter(
                 self._depth_sources[record] for record in records if self._has_depth[record]
             ),
-            "missing": [missing._asdict() for missing in self.missing],
+            "missing": [{"name": m.name, "reason": m.reason} for m in self._missing],
+            **({"rigs": complete} if rigs else {}),
         }
 
 
@@ -277,22 +364,13 @@ def _example(frame: Frame) -> dict[str, Any]:
     }
 
 
-def _unreadable(frame: Frame) -> Missing | None:
-    """Says why the frame's picture can not be decoded, or None if it can."""
-    if not isinstance(frame.image, bytes):
-        return None
-    try:
-        with Image.open(io.BytesIO(frame.image)) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        return Missing(frame.name, f"the picture can not be decoded: {error}")
-    return None
+def _listed(missing: Sequence[Missing]) -> str:
+    return "".join(f"\n  {item.name}: {item.reason}" for item in missing[:_LISTED])
 
 
 def _nothing_left(name: str, missing: Sequence[Missing]) -> str:
-    listed = "".join(f"\n  {item.name}: {item.reason}" for item in missing[:5])
     return (
         f"No target frame of {name} could be stored; {len(missing)} are missing or damaged, "
-        f"first:{listed or ' none'}\nCheck that `data.root` is the folder the split's lines "
-        "start from, and that the split is not empty."
+        f"first:{_listed(missing) or ' none'}\nCheck that `data.root` is the folder the split's "
+        "lines start from, and that the split is not empty."
     )

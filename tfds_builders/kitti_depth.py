@@ -17,6 +17,10 @@ _PNG_UNITS_PER_METRE = 256
 _SMALLEST_WHOLE_PNG = 255
 
 
+class NotMeasured(ValueError):
+    """The data set has no such measurement of this picture; nothing is broken."""
+
+
 class MeasuredDepth(NamedTuple):
     """A depth map and where it is from."""
 
@@ -57,6 +61,7 @@ def read_depth(
         beams: a proper divisor of 64, or 0 for all; only of 'velodyne'.
 
     Raises:
+        NotMeasured: the improved ground truth, which covers a part of KITTI, leaves it out.
         ValueError: if there is none, or it can not be read; the message says why.
     """
     folder = drive / "proj_depth" / depth_type / camera
@@ -120,7 +125,7 @@ def _read_png(path: Path) -> np.ndarray:
     Differs: no depth is 0 as everywhere, not -1.
     """
     if not path.is_file():
-        raise ValueError(f"there is no file {path}")
+        raise NotMeasured(f"there is no file {path}")
     try:
         with Image.open(path) as image:
             values = np.asarray(image)

@@ -2,23 +2,28 @@
 
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import encode_depth
+from tfds_builders.frame_checks import header_shape
 from tfds_builders.frames import Frame, FramesBuilder, Missing
-from tfds_builders.kitti_depth import DEPTH_TYPES, KEPT_BEAMS, MeasuredDepth, read_depth
+from tfds_builders.kitti_depth import (
+    DEPTH_TYPES,
+    KEPT_BEAMS,
+    MeasuredDepth,
+    NotMeasured,
+    read_depth,
+)
 from tfds_builders.kitti_files import Camera, Inertial, read_camera, read_inertial, read_pose
 from tfds_builders.kitti_splits import FrameId, find_split, parse_line, split_name
-from tfds_builders.pictures import CropBorders, crop_box, decode_image, resize_image
+from tfds_builders.pictures import CropBorders
+from tfds_builders.stored_size import StoredSize
 
 
 @dataclasses.dataclass
@@ -37,6 +42,11 @@ class KittiRawConfig(tfds.core.BuilderConfig):
     """Height and width that pictures are stored at; None for the files as they are."""
     stored_crop: CropBorders = ()
     """What is cut off before."""
+
+    @property
+    def stored_size(self) -> StoredSize:
+        """Both together."""
+        return StoredSize(self.stored_shape, self.stored_crop)
 
 
 class KittiRaw(FramesBuilder):
@@ -117,11 +127,7 @@ class KittiRaw(FramesBuilder):
     @property
     def extra_features(self) -> dict[str, tfds.features.FeatureConnector]:
         """The full size of pictures that are stored resized, and input depth."""
-        features: dict[str, tfds.features.FeatureConnector] = {}
-        if self.config.stored_shape is not None:
-            features["full_shape"] = tfds.features.Tensor(
-                shape=(2,), dtype=np.int64, encoding=tfds.features.Encoding.BYTES
-            )
+        features = self.config.stored_size.features
         if self.config.input_depth_type:
             features["input_depth"] = tfds.features.Text()  # bytes of `encode_depth`
             features["input_depth_source"] = tfds.features.Text()
@@ -130,12 +136,7 @@ class KittiRaw(FramesBuilder):
     @property
     def extra_metadata(self) -> Mapping[str, Any]:
         """What was done to pictures that are stored resized."""
-        if self.config.stored_shape is None:
-            return {}
-        return {
-            "stored_shape": list(self.config.stored_shape),
-            "stored_crop": list(self.config.stored_crop),
-        }
+        return self.config.stored_size.metadata
 
     def targets(self) -> Sequence[str]:
         """The targets of the split's lines."""
@@ -194,9 +195,9 @@ class _StreamReader(NamedTuple):
         """The frame, after a note if its depth is missing: it may still serve as context."""
         data = path.read_bytes()
         try:
-            image, full_shape = self._picture(data)
-        except (OSError, SyntaxError, ValueError) as error:
-            yield Missing(frame.name, f"the picture can not be decoded: {error}")
+            image, full_shape = self.config.stored_size.store(data), header_shape(data)
+        except ValueError as error:
+            yield Missing(frame.name, f"{path}: {error}")
             return
         config = self.config
         measured = input_depth = None
@@ -207,7 +208,7 @@ class _StreamReader(NamedTuple):
                     frame, config.input_depth_type, full_shape, config.input_beams
                 )
             except ValueError as error:
-                yield Missing(frame.name, str(error))
+                yield Missing(frame.name, str(error), is_gap=isinstance(error, NotMeasured))
         pose = None
         if self.inertial is not None:
             pose = read_pose(self.inertial, self.drive / "oxts" / "data" / f"{frame.digits}.txt")
@@ -244,20 +245,8 @@ class _StreamReader(NamedTuple):
         self, full_shape: tuple[int, int], input_depth: MeasuredDepth | None
     ) -> dict[str, Any]:
         """Values of the builder's `extra_features`."""
-        extra: dict[str, Any] = {}
-        if self.config.stored_shape is not None:
-            extra["full_shape"] = np.array(full_shape, np.int64)
+        extra = self.config.stored_size.extra(full_shape)
         if self.config.input_depth_type:
             extra["input_depth"] = encode_depth(input_depth and input_depth.depth)
             extra["input_depth_source"] = input_depth.source if input_depth else ""
         return extra
-
-    def _picture(self, data: bytes) -> tuple[bytes | np.ndarray, tuple[int, int]]:
-        """What is stored of a picture, and its full height and width."""
-        with Image.open(io.BytesIO(data)) as picture:
-            full_shape = picture.height, picture.width
-            if self.config.stored_shape is None:
-                return data, full_shape
-            picture.load()  # says what is wrong with a damaged one
-        part = crop_box(self.config.stored_crop, full_shape).cut(decode_image(data))
-        return resize_image(part, self.config.stored_shape), full_shape

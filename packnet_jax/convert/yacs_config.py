@@ -14,6 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from packnet_jax import config as config_lib
 from packnet_jax.config import NETWORK_KINDS, Config
 from packnet_jax.convert.yacs_defaults import DEFAULTS
+from packnet_jax.data_config import DATASETS as OUR_DATASETS
 from packnet_jax.data_config import SourceConfig
 from packnet_jax.errors import CheckpointError, ConfigError
 
@@ -65,13 +66,14 @@ BUILT_IN: Mapping[str, str] = {
 DECIDED_BY_TRAINING = ("seed", "train.", "optim.", "loss.", "data.jittering", "data.crop_train")
 """Settings that do not change what a trained network predicts or how it is scored."""
 
-DATASETS: Mapping[str, str] = {"KITTI": "kitti_raw"}
+DATASETS: Mapping[str, str] = {"KITTI": "kitti_raw", "DGP": "ddad"}
 """Our data sets by the original's names."""
 
 _SOURCE_FIELDS = {
     "name": "dataset",
     "root": "path",
     "split": "split",
+    "cameras": "cameras",
     "depth_type": "depth_type",
     "input_depth_type": "input_depth_type",
     "repeat": "repeat",
@@ -213,7 +215,7 @@ def _sets(theirs: Mapping[str, Any]) -> _Part:
         ours["data.more_train"] = more
     if evaluated.sources:
         first, *more = evaluated.sources
-        for field in ("name", "root", "depth_type", "input_depth_type"):
+        for field in ("name", "root", "cameras", "depth_type", "input_depth_type"):
             if trained_on.sources and ours[f"data.{field}"] != first[field]:
                 used.discard(f"datasets.train.{_SOURCE_FIELDS[field]}")
             ours[f"data.{field}"] = first[field]
@@ -264,10 +266,12 @@ def _lists(
     columns = {their: [getattr(s, ours) for s in known] for ours, their in _SOURCE_FIELDS.items()}
     columns["dataset"] = [names[name] for name in columns["dataset"]]
     columns["split"] = [
-        split if split.endswith(".txt") else _SPLIT_PATH.format(split) for split in columns["split"]
+        s.split
+        if s.split.endswith(".txt") or OUR_DATASETS[s.name].splits
+        else _SPLIT_PATH.format(s.split)
+        for s in known
     ]
-    stored = _as_list(theirs[f"datasets.{part}.cameras"])
-    columns["cameras"] = stored if len(stored) == len(known) else stored[:1] * len(known)
+    columns["cameras"] = [list(cameras) for cameras in columns["cameras"]]
     lists = {f"datasets.{part}.{field}": column for field, column in columns.items()}
     return {key: column for key, column in lists.items() if key in _KNOWN}
 

@@ -30,6 +30,7 @@ def make_index(
     forward_context: int = 0,
     strides: Sequence[int] = (1,),
     with_stereo: bool = False,
+    stack_cameras: bool = False,
 ) -> SampleIndex:
     """Finds the samples whose frames are all stored.
 
@@ -41,9 +42,11 @@ def make_index(
         forward_context: number of frames after it.
         strides: steps between these frames, at least 1.
         with_stereo: whether a sample needs the other eye's frame.
+        stack_cameras: whether samples come by moment, those of a rig's cameras one after the other
+            and in order; a moment that is not complete is left out.
 
     Raises:
-        DataError: if no sample is left.
+        DataError: if no sample is left, or there are no rigs to stack.
 
     Source: packnet-sfm `datasets/kitti_dataset.py: _get_sample_context`.
     Differs: the reference walks on to further frames where one is missing, and compares frame
@@ -55,30 +58,39 @@ def make_index(
             f"Context must be at least 0 and strides at least 1, but back_context={back_context}, "
             f"forward_context={forward_context}, strides={tuple(strides)}."
         )
+    if stack_cameras and not len(store.rigs):
+        raise DataError(
+            f"{store.name} has no moment that all its cameras saw, so there is nothing to stack; "
+            "set `data.stack_cameras` to False, or `data.cameras` to those that were on together."
+        )
     offsets = np.array([*range(-back_context, 0), *range(1, forward_context + 1)], np.int64)
     record_of, position_of = _positions(store)
     rows = []
     for stride in strides if len(offsets) else strides[:1]:
+        complete = []
         for target in store.targets:
             stream, number = position_of[int(target)]
             context = [record_of.get((stream, number + int(o) * stride), -1) for o in offsets]
             if -1 not in context and not (with_stereo and store.stereo[target] < 0):
-                rows.append((target, context, store.stereo[target]))
+                complete.append((target, context, store.stereo[target]))
+        rows += _by_rig(complete, store.rigs) if stack_cameras else complete
     if not rows:
         raise DataError(
             f"None of the {len(store.targets)} targets of {store.name} has {back_context} frames "
             f"before and {forward_context} after it at strides {tuple(strides)}"
-            f"{' and the other eye' if with_stereo else ''}. Ask for less context, or give a "
-            "split whose drives are longer."
+            f"{' and the other eye' if with_stereo else ''}"
+            f"{' for every camera of its rig' if stack_cameras else ''}. Ask for less context, or "
+            "give a split whose drives are longer."
         )
     wanted = len(store.targets) * (len(strides) if len(offsets) else 1)
     if len(rows) < wanted:
         logging.warning(
-            "%s: %d of %d samples are left out, since their context%s is not all there",
+            "%s: %d of %d samples are left out, since their context%s%s is not all there",
             store.name,
             wanted - len(rows),
             wanted,
             " or other eye" if with_stereo else "",
+            " or rig" if stack_cameras else "",
         )
     targets, contexts, stereos = zip(*rows, strict=True)
     return SampleIndex(
@@ -86,6 +98,15 @@ def make_index(
         context=np.array(contexts, np.int64).reshape(len(rows), len(offsets)),
         stereo=np.array(stereos, np.int64),
     )
+
+
+def _by_rig(
+    rows: Sequence[tuple[int, list[int], int]], rigs: np.ndarray
+) -> list[tuple[int, list[int], int]]:
+    """The rows of targets whose whole rig is among them, rig by rig."""
+    row_of = {int(row[0]): row for row in rows}
+    whole = (rig for rig in rigs.tolist() if all(record in row_of for record in rig))
+    return [row_of[record] for rig in whole for record in rig]
 
 
 def _positions(

@@ -78,6 +78,7 @@ def open_data_sets(config: Config) -> DataSets:
         num_threads=data.num_threads,
         prefetch=data.prefetch,
         cache_resized=data.cache_resized,
+        stack_cameras=data.stack_cameras,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )

@@ -1,5 +1,6 @@
 """Training batches from stores."""
 
+import itertools
 from collections.abc import Sequence
 
 import grain
@@ -25,8 +26,9 @@ class TrainPipeline:
     and the sample's place in the stream; and the store's bytes do not change. The first is
     `SampleOrder`, the second grain's `random_map`, so a stream is promised to repeat under the same
     versions of numpy and grain, and of Pillow and OpenCV for the pixels. With several hosts, sample
-    i of the stream goes to host i modulo their number after the draw, so that all hosts' parts of a
-    step are together the batch that one host would have made.
+    i of the stream (moment i, where cameras are stacked) goes to host i modulo their number after
+    the draw, so that all hosts' parts of a step are together the batch that one host would have
+    made.
 
     Passes follow each other without a gap: a batch may end one and begin the next.
 
@@ -58,6 +60,7 @@ class TrainPipeline:
         num_threads: int = 4,
         prefetch: int = 8,
         cache_resized: bool = False,
+        stack_cameras: bool = False,
         process_index: int = 0,
         process_count: int = 1,
     ):
@@ -80,6 +83,8 @@ class TrainPipeline:
         num_threads: threads that prepare batches ahead in `iterate`; 0 for none.
         prefetch: how many batches are prepared ahead, at most.
         cache_resized: keep each frame in memory once it is decoded and resized (3 h w bytes).
+        stack_cameras: keep what a rig's cameras took at one moment together, in order, in one
+            batch of one host; each camera's jitter is its own.
         process_index: which of the hosts this is.
         process_count: number of hosts.
 
@@ -115,11 +120,20 @@ class TrainPipeline:
                 with_stereo=with_stereo,
                 input_depth=input_depth,
                 cache_resized=cache_resized,
+                stack_cameras=stack_cameras,
             )
             for store, input_depth in zip(
                 stores, tuple(input_depths) or (None,) * len(stores), strict=True
             )
         ]
+        cameras = {samples.cameras_per_moment for samples in self.sets}
+        if len(cameras) > 1 or batch_size // process_count % max(cameras):
+            raise DataError(
+                f"data.stack_cameras: a batch of {batch_size} on {process_count} hosts can not "
+                f"hold whole rigs of {' and '.join(map(str, sorted(cameras)))} cameras; give every "
+                "set as many `cameras`, and make train.batch_size a multiple of that on each host."
+            )
+        self._cameras_per_moment = max(cameras)
         self._mix = Mix([len(samples) for samples in self.sets], repeats)
         samples_per_epoch = len(self._mix.one_pass) * self._mix.passes_per_epoch
         self.steps_per_epoch = -(-samples_per_epoch // batch_size)
@@ -148,11 +162,15 @@ class TrainPipeline:
         return BatchIterator(batches, self._meter)
 
     def _stream(self, seed: int) -> grain.MapDataset:
-        order = SampleOrder(len(self._mix.one_pass), seed=seed, shuffle=self._shuffle)
+        together = self._cameras_per_moment
+        order = SampleOrder(
+            len(self._mix.one_pass), seed=seed, shuffle=self._shuffle, together=together
+        )
         samples = grain.MapDataset.source(order).seed(seed).random_map(self._sample)
-        mine = samples[self._process_index :: self._process_count]
-        local_size = self.batch_size // self._process_count
-        return mine.batch(local_size, drop_remainder=True, batch_fn=_stack)
+        moments = samples.batch(together, drop_remainder=True, batch_fn=list)
+        mine = moments[self._process_index :: self._process_count]
+        local_moments = self.batch_size // self._process_count // together
+        return mine.batch(local_moments, drop_remainder=True, batch_fn=_stack)
 
     def _sample(self, place: int, rng: np.random.Generator) -> Batch:
         """The sample at a place in a pass."""
@@ -163,6 +181,6 @@ class TrainPipeline:
             return sample._replace(index=np.array(number, np.int32))
 
 
-def _stack(samples: Sequence[Batch]) -> Batch:
-    columns = zip(*samples, strict=True)
+def _stack(moments: Sequence[Sequence[Batch]]) -> Batch:
+    columns = zip(*itertools.chain.from_iterable(moments), strict=True)
     return Batch._make(None if column[0] is None else np.stack(column) for column in columns)

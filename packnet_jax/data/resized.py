@@ -50,7 +50,7 @@ def check_framing(store: FrameStore, framing: Framing) -> None:
         )
     if framing.crop and store.framing is None:
         for stream in store.streams:
-            crop_box(framing.crop, store[stream["first_record"]].image().shape[:2])
+            crop_box(framing.crop, store[stream["first_record"]].image_shape)
 
 
 def check_input_depth(store: FrameStore, feature: str) -> None:

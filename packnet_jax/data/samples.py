@@ -41,6 +41,7 @@ class SampleSet:
         with_stereo: bool,
         input_depth: InputDepth | None,
         cache_resized: bool,
+        stack_cameras: bool,
     ):
         """Args as in `TrainPipeline`, with crop and shape together as `framing`, and this store's
         input depth.
@@ -60,7 +61,10 @@ class SampleSet:
             forward_context=forward_context,
             strides=strides,
             with_stereo=with_stereo,
+            stack_cameras=stack_cameras,
         )
+        self.cameras_per_moment = store.rigs.shape[1] if stack_cameras else 1
+        """So many samples in a row were taken at one moment and stay together."""
         self._frames = ResizedFrames(store, framing, is_kept=cache_resized)
         self._jittering = tuple(jittering)
         self._with_depth, self._with_pose, self._with_stereo = with_depth, with_pose, with_stereo

@@ -8,6 +8,7 @@ from typing import Literal
 from packnet_jax.data.store import FrameStore, open_store
 from packnet_jax.data_config import DATASETS, SCANNED, DataConfig, SourceConfig
 from packnet_jax.errors import ConfigError
+from tfds_builders.frames import ALLOW_MISSING
 from tfds_builders.pictures import CropBorders
 
 
@@ -47,6 +48,7 @@ def open_kitti_raw(
     stored_crop: CropBorders = (),
     depth_beams: int = 0,
     input_beams: int = 0,
+    allow_missing: float = ALLOW_MISSING,
 ) -> FrameStore:
     """The frames of a KITTI raw split, and as many neighbours as the context reaches.
 
@@ -65,9 +67,10 @@ def open_kitti_raw(
         stored_crop: what to cut off before, with `stored_shape`.
         depth_beams: how many of the scanner's beams velodyne depth keeps; 0 for all.
         input_beams: the same for input depth.
+        allow_missing: share of the targets that may be missing or damaged.
 
     Raises:
-        DataError: the split is not found, or nothing can be stored.
+        DataError: the split is not found, or too much of it is missing.
     """
     from tfds_builders.kitti_raw import KittiRaw
 
@@ -85,7 +88,8 @@ def open_kitti_raw(
             stored_crop=stored_crop,
             depth_beams=depth_beams,
             input_beams=input_beams,
-        )
+        ),
+        allow_missing=allow_missing,
     )
 
 
@@ -177,8 +181,90 @@ def open_synthetic_drive(
     )
 
 
+def open_ddad(
+    *,
+    root: str,
+    tfds_dir: str,
+    split: str,
+    cameras: Sequence[str] = (),
+    depth_type: str = "lidar",
+    input_depth_type: str = "",
+    stored_shape: tuple[int, int] | None = None,
+    stored_crop: CropBorders = (),
+    allow_missing: float = ALLOW_MISSING,
+) -> FrameStore:
+    """The frames of DDAD, or of other scenes in DGP's format; see `tfds_builders.ddad`.
+
+    Args:
+        root: the JSON that lists the scenes, or its folder.
+        tfds_dir: where built sets are kept.
+        split: 'train', 'val', 'test' or 'train_overfit'.
+        cameras: names such as 'camera_01'; () for all.
+        depth_type: 'lidar' or '' for none.
+        input_depth_type: which to store besides, for networks that take depth.
+        stored_shape: height and width to store pictures at; None for the files as they are.
+        stored_crop: what to cut off before, with `stored_shape`.
+        allow_missing: share of the targets that may be missing or damaged.
+
+    Raises:
+        DataError: the data set, split or a camera is not found, or too much is missing.
+    """
+    from tfds_builders.ddad import Ddad
+
+    return open_store(
+        partial(
+            Ddad.from_options,
+            data_dir=str(Path(tfds_dir).expanduser()),
+            root=root,
+            split=split,
+            cameras=cameras,
+            depth_type=depth_type,
+            input_depth_type=input_depth_type,
+            stored_shape=stored_shape,
+            stored_crop=stored_crop,
+        ),
+        allow_missing=allow_missing,
+    )
+
+
+def open_cityscapes(
+    *,
+    root: str,
+    tfds_dir: str,
+    split: str,
+    stored_shape: tuple[int, int] | None = None,
+    stored_crop: CropBorders = (),
+    allow_missing: float = ALLOW_MISSING,
+) -> FrameStore:
+    """The snippets of Cityscapes, without depth or poses; see `tfds_builders.cityscapes`.
+
+    Args:
+        root: the folder that holds `leftImg8bit_sequence` and `camera`.
+        tfds_dir: where built sets are kept.
+        split: 'train', 'val' or 'test'.
+        stored_shape: height and width to store pictures at; None for the files as they are.
+        stored_crop: what to cut off before, with `stored_shape`.
+        allow_missing: share of the targets that may be missing or damaged.
+
+    Raises:
+        DataError: folders are not found, or too much is missing.
+    """
+    from tfds_builders.cityscapes import Cityscapes
+
+    return open_store(
+        partial(
+            Cityscapes.from_options,
+            data_dir=str(Path(tfds_dir).expanduser()),
+            root=root,
+            split=split,
+            stored_shape=stored_shape,
+            stored_crop=stored_crop,
+        ),
+        allow_missing=allow_missing,
+    )
+
+
 def _kitti_raw(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
-    crop = data.crop_train_borders if for_training else data.crop_eval_borders
     return open_kitti_raw(
         root=source.root,
         tfds_dir=data.tfds_dir,
@@ -189,9 +275,10 @@ def _kitti_raw(source: SourceConfig, data: DataConfig, for_training: bool) -> Fr
         forward_context=data.forward_context if for_training else 0,
         strides=data.strides,
         stored_shape=data.image_shape if data.store_resized else None,
-        stored_crop=crop if data.store_resized else (),
+        stored_crop=_crop(data, for_training) if data.store_resized else (),
         depth_beams=_beams(source, source.depth_type) if for_training else 0,
         input_beams=_beams(source, source.input_depth_type),
+        allow_missing=source.allow_missing,
     )
 
 
@@ -203,6 +290,10 @@ def _kitti_odometry(source: SourceConfig, data: DataConfig, for_training: bool) 
         split=source.split,
         depth_type=source.depth_type,
     )
+
+
+def _crop(data: DataConfig, for_training: bool) -> CropBorders:
+    return data.crop_train_borders if for_training else data.crop_eval_borders
 
 
 def _synthetic_drive(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
@@ -228,8 +319,35 @@ def _beams(source: SourceConfig, depth_type: str) -> int:
     return source.beams if depth_type in SCANNED else 0
 
 
+def _ddad(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
+    return open_ddad(
+        root=source.root,
+        tfds_dir=data.tfds_dir,
+        split=source.split,
+        cameras=source.cameras,
+        depth_type=source.depth_type,
+        input_depth_type=source.input_depth_type,
+        stored_shape=data.image_shape if data.store_resized else None,
+        stored_crop=_crop(data, for_training) if data.store_resized else (),
+        allow_missing=source.allow_missing,
+    )
+
+
+def _cityscapes(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
+    return open_cityscapes(
+        root=source.root,
+        tfds_dir=data.tfds_dir,
+        split=source.split,
+        stored_shape=data.image_shape if data.store_resized else None,
+        stored_crop=_crop(data, for_training) if data.store_resized else (),
+        allow_missing=source.allow_missing,
+    )
+
+
 _OPENERS: Mapping[str, Callable[[SourceConfig, DataConfig, bool], FrameStore]] = {
     "kitti_raw": _kitti_raw,
     "kitti_odometry": _kitti_odometry,
     "synthetic_drive": _synthetic_drive,
+    "ddad": _ddad,
+    "cityscapes": _cityscapes,
 }

@@ -20,7 +20,8 @@ from tensorflow_datasets.proto import tf_example_pb2
 from packnet_jax.errors import DataError
 from packnet_jax.quiet import without_warnings
 from tfds_builders.depth_codec import decode_depth
-from tfds_builders.frames import SPLIT, FramesBuilder, decode_array
+from tfds_builders.frame_checks import header_shape
+from tfds_builders.frames import ALLOW_MISSING, SPLIT, FramesBuilder, decode_array
 from tfds_builders.pictures import CropBorders, decode_image
 
 _Example: Any = tf_example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue]
@@ -69,6 +70,18 @@ class StoredFrame:
             return decode_depth(self.encoded[feature])
         except ValueError as error:
             raise _damaged(self.name, f"feature {feature!r}: {error}") from error
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width of the picture as stored, without decoding it.
+
+        Raises:
+            DataError: if it is no picture.
+        """
+        try:
+            return header_shape(self.encoded["image"])
+        except ValueError as error:
+            raise _damaged(self.name, str(error)) from error
 
     @property
     def depth_source(self) -> str:
@@ -128,6 +141,8 @@ class FrameStore:
         self.has_depth: bool = metadata["has_depth"]
         self.missing: Sequence[Mapping[str, str]] = metadata["missing"]
         self.depth_sources: Mapping[str, int] = metadata.get("depth_sources", {})
+        self.rigs = np.array(metadata.get("rigs", ()), np.int64)
+        """Records by moment and camera, [moments, cameras]; empty without several cameras."""
         self.framing: Framing | None = None
         """How pictures were cropped and resized before storing; None if they were not."""
         if "stored_shape" in metadata:
@@ -171,7 +186,9 @@ class FrameStore:
         return f"record {record} of {len(self)} in {self.name}"
 
 
-def open_store(make_builder: Callable[[], FramesBuilder]) -> FrameStore:
+def open_store(
+    make_builder: Callable[[], FramesBuilder], *, allow_missing: float = ALLOW_MISSING
+) -> FrameStore:
     """Opens a set of frames, building it first if it is not there yet.
 
     Processes that share the folder of built sets wait for whichever builds first.
@@ -179,16 +196,17 @@ def open_store(make_builder: Callable[[], FramesBuilder]) -> FrameStore:
     Args:
         make_builder: makes the builder; it is asked again after a build, since a builder learns
             what is on disk only when it is made.
+        allow_missing: share of the targets that a build may skip; see `FramesBuilder.build`.
 
     Raises:
-        DataError: nothing can be stored.
+        DataError: nothing can be stored, or more is missing.
     """
     with without_warnings():  # that a configuration is custom, as all of ours are, or not built
         builder = make_builder()
         if not builder.is_prepared():
             with _only_one_process(Path(builder.data_dir).parent):
                 if not builder.is_prepared():
-                    builder.build()
+                    builder.build(allow_missing=allow_missing)
             builder = make_builder()
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
     read: Any = builder.as_data_source  # TFDS's decorator hides its signature from checkers

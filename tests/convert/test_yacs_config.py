@@ -235,11 +235,31 @@ def test_the_validation_stands_for_a_missing_test():
     assert "datasets.validation.split" not in translated.without_place
 
 
-def test_sets_that_are_not_here_are_named():
+def test_the_cameras_of_ddad_are_sets_of_their_own():
     ddad = {"dataset": ["DGP"], "path": ["/ddad.json"], "depth_type": ["lidar"]}
     tree = changed(
         **lists("train", **ddad, split=["train"], cameras=[["camera_01"], ["camera_05"]]),
-        **lists("test", **ddad, split=["val"]),
+        **lists("test", **ddad, split=["val"], cameras=[["camera_01"]]),
+    )
+    translated = translate(tree)
+    data = translated.config.data
+    assert [(s.name, s.root, s.split, s.cameras) for s in data.train_sources] == [
+        ("ddad", "/ddad.json", "train", ("camera_01",)),
+        ("ddad", "/ddad.json", "train", ("camera_05",)),
+    ]
+    assert data.eval_names == ("ddad-val-camera_01",)
+    assert not [key for key in translated.without_place if key.startswith("datasets.t")]
+    back = to_yacs(translated.config, {})["datasets"]
+    assert back["train"]["cameras"] == [["camera_01"], ["camera_05"]]
+    assert back["train"]["split"] == ["train", "train"]
+    assert back["test"]["dataset"] == ["DGP"]
+
+
+def test_sets_that_are_not_here_are_named():
+    frames = {"dataset": ["Other"], "path": ["/frames"], "depth_type": ["lidar"]}
+    tree = changed(
+        **lists("train", **frames, split=["{:05}"], cameras=[["one"]]),
+        **lists("test", **frames, split=["{:05}"]),
     )
     translated = translate(tree)
     assert translated.config.data.name == ""

@@ -87,3 +87,33 @@ def test_samples_that_are_left_out_are_counted(caplog):
     caplog.clear()
     samples(store([7], [2, 3]), back_context=1)
     assert not caplog.text
+
+
+RIG = store([4, 4], [0, 4, 1, 5, 2, 6, 3, 7], rigs=[[0, 4], [1, 5], [2, 6], [3, 7]])
+"""Two cameras that took four pictures each at the same moments."""
+
+
+def test_the_cameras_of_a_moment_are_neighbours_in_order():
+    found = samples(RIG, back_context=1, forward_context=1, stack_cameras=True)
+    assert found == [(1, [0, 2]), (5, [4, 6]), (2, [1, 3]), (6, [5, 7])]
+    turned = store([4, 4], range(8), rigs=[[5, 1], [6, 2]])
+    assert [target for target, _ in samples(turned, stack_cameras=True)] == [5, 1, 6, 2]
+
+
+def test_a_moment_of_which_a_camera_is_no_sample_is_left_out():
+    # The second camera lacks number 2, so that its numbers 1 and 3 have no context.
+    gap = store([4, 3], range(7), numbers=[[0, 1, 2, 3], [0, 1, 3]], rigs=[[0, 4], [1, 5], [3, 6]])
+    options = {"back_context": 1, "stack_cameras": True}
+    assert samples(gap, **options) == [(1, [0]), (5, [4])]
+    with pytest.raises(DataError, match="for every camera of its rig"):
+        make_index(gap, back_context=1, forward_context=1, stack_cameras=True)
+
+
+def test_every_stride_goes_through_the_moments():
+    found = samples(RIG, back_context=1, strides=(1, 3), stack_cameras=True)
+    assert [target for target, _ in found] == [1, 5, 2, 6, 3, 7, 3, 7]
+
+
+def test_there_must_be_rigs_to_stack():
+    with pytest.raises(DataError, match=r"nothing to stack; set `data\.stack_cameras` to False"):
+        make_index(SEVEN, stack_cameras=True)

@@ -4,13 +4,12 @@ Pixels and depth are compared by their CRC-32, so bit by bit. The reference leav
 unscaled where it resizes for evaluation; there, ours are compared before resizing.
 """
 
-import zlib
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from reader_findings import Findings
 from real_data import end_to_end, kitti_mini, kitti_tiny
 
 from packnet_jax.data.examples import EvalPipeline
@@ -19,6 +18,7 @@ from packnet_jax.data.pipeline import TrainPipeline
 from packnet_jax.data.sources import open_kitti_raw
 from packnet_jax.data.store import FrameStore
 from packnet_jax.data.transforms import resize_depth, resize_depth_nearest
+from packnet_jax.errors import DataError
 
 GOLDEN = "end_to_end/kitti_reader"
 CROP = (-352, 0, 0.5, 1216)
@@ -65,57 +65,6 @@ def open_split(folder: Path, split: str, **options: Any) -> FrameStore:
     )
 
 
-class Findings:
-    """What two readers say, field by field, over the samples of a configuration."""
-
-    def __init__(self):
-        self._pairs: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
-
-    def add(self, field: str, actual: Any, expected: Any) -> None:
-        self._pairs[field].append((actual, expected))
-
-    def add_picture(self, field: str, image: np.ndarray, expected: dict[str, Any]) -> None:
-        """uint8 as read, or float32 as a batch holds it."""
-        if image.dtype == np.uint8:
-            self.add(f"{field}.size", image.shape[1::-1], expected["size"])
-            self.add(f"{field}.crc32", zlib.crc32(image.tobytes()), expected["crc32"])
-        else:
-            self.add(f"{field}.shape", np.moveaxis(image, -1, 0).shape, expected["shape"])
-            self.add(f"{field}.crc32", crc32_of_channels_first(image), expected["crc32"])
-            levels = np.round(image * 255).astype(np.uint8).tobytes()
-            self.add(f"{field}.crc32_uint8", zlib.crc32(levels), expected["crc32_uint8_hwc"])
-        self.add(f"{field}.mean", image.mean(dtype=np.float64), expected["mean"])
-
-    def add_depth(self, field: str, depth: np.ndarray, expected: dict[str, Any]) -> None:
-        valid = depth[depth > 0]
-        counted = {
-            "count": valid.size,
-            "crc32_float32": zlib.crc32(depth.tobytes()),
-            "min": valid.min(),
-            "max": valid.max(),
-        }
-        for name, value in counted.items():
-            self.add(f"{field}.{name}", value, expected[name])
-        self.add(f"{field}.sum", valid.sum(dtype=np.float64), expected["sum"])
-
-    def compare(self, parity, configuration: str, num_fields: int) -> None:
-        assert len(self._pairs) == num_fields, sorted(self._pairs)
-        for field, pairs in self._pairs.items():
-            actual, expected = (np.array(values, np.float64) for values in zip(*pairs, strict=True))
-            entry, is_exact = f"{configuration}|{field}", not field.endswith((".mean", ".sum"))
-            if field == "pose":  # earth coordinates of millions of metres cancel in it
-                tolerance, scale = 1e-7, 0.1 + np.abs(expected)
-            elif field in ("pose_context", "intrinsics"):  # in float32 here and there
-                tolerance, scale = 1e-6, 1 + np.abs(expected)
-            else:
-                tolerance, scale = 0.0 if is_exact else 1e-6, np.abs(expected).max()
-            parity.compare(GOLDEN, entry, actual, expected, tolerance=tolerance, scale=scale)
-
-
-def crc32_of_channels_first(image: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(np.moveaxis(image, -1, 0)).tobytes())
-
-
 def paths(store: FrameStore, index: SampleIndex) -> list[dict[str, Any]]:
     def path(record: int) -> str:
         return f"{store[record].name}.png"
@@ -140,7 +89,7 @@ def test_frames_as_read_equal_the_reference(folder, parity, name):
     pipeline = TrainPipeline(
         store, image_shape=(32, 64), batch_size=1, shuffle=False, with_pose=store.has_pose
     )
-    findings = Findings()
+    findings = Findings(GOLDEN)
     for sample in expected["samples"]:
         frame = store[index.target[sample["idx"]]]
         findings.add_picture("rgb", frame.image(), sample["rgb"])
@@ -175,7 +124,7 @@ def test_training_batches_equal_the_reference(folder, parity, name):
     )
     assert pipeline.steps_per_epoch == len(pipeline) == expected["length"] == 5
     assert paths(store, pipeline.sets[0].index) == expected["paths"]
-    findings = Findings()
+    findings = Findings(GOLDEN)
     for step, sample in enumerate(expected["samples"]):
         batch = pipeline.batch(0, step)
         assert batch.index[0] == sample["idx"]
@@ -210,7 +159,7 @@ def test_evaluation_examples_equal_the_reference(folder, parity, name):
         }
     examples = list(EvalPipeline(store, image_shape=shape, crop=crop, **input_depth))
     assert [f"{e.name}.png" for e in examples] == [path["image"] for path in expected["paths"]]
-    findings = Findings()
+    findings = Findings(GOLDEN)
     for example, sample in zip(examples, expected["samples"], strict=True):
         findings.add_picture("rgb", example.rgb, sample["rgb"])
         findings.add_depth("depth", example.depth, sample["depth"])
@@ -249,7 +198,10 @@ def test_scans_stand_in_for_maps_that_are_not_there(folder, tmp_path):
             link.symlink_to(path)
     whole = open_split(folder, "kitti_mini")
     maps = {whole[record].name: whole[record].depth() for record in whole.targets}
-    store = open_kitti_raw(root=str(tmp_path), tfds_dir=str(tmp_path / "tfds"), split="kitti_mini")
+    options = {"root": str(tmp_path), "tfds_dir": str(tmp_path / "tfds"), "split": "kitti_mini"}
+    with pytest.raises(DataError, match=r"of the 38 target frames(.|\n)*data\.allow_missing"):
+        open_kitti_raw(**options)
+    store = open_kitti_raw(**options, allow_missing=1.0)
     found = [store[record] for record in store.targets]
     assert [int(frame.name[-2:]) for frame in found] == [7, 14, 21, 28, 35]  # 0 is not a target
     for frame in found:

@@ -38,6 +38,15 @@ def test_the_order_of_a_seed_is_fixed():
     assert take(SampleOrder(5, seed=0, shuffle=True), 10) == [2, 4, 3, 0, 1, 1, 4, 3, 0, 2]
 
 
+def test_samples_that_belong_together_stay_in_a_row():
+    order = take(SampleOrder(12, seed=0, shuffle=True, together=3), 24)
+    rows = [order[i : i + 3] for i in range(0, 24, 3)]
+    whole = [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+    assert sorted(rows[:4]) == sorted(rows[4:]) == whole
+    assert rows[:4] != rows[4:]
+    assert take(SampleOrder(4, seed=0, shuffle=False, together=2), 5) == [0, 1, 2, 3, 0]
+
+
 def test_a_negative_seed_is_refused():
     with pytest.raises(ValueError, match="-1"):
         SampleOrder(5, seed=-1, shuffle=True)

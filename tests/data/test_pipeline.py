@@ -319,3 +319,65 @@ def test_input_depth_that_a_training_set_lacks_is_refused():
         TrainPipeline(
             with_beams(), memory_store(), image_shape=SMALL, batch_size=2, input_depths=[BEAMS]
         )
+
+
+# --- several cameras
+
+
+def rig_store(moments: int = 6, cameras: int = 3) -> FrameStore:
+    """Streams of as many frames as there are moments, and what was taken at once."""
+    records = [
+        record(f"camera{camera}/{number}", 10 * camera + number)
+        for camera in range(cameras)
+        for number in range(moments)
+    ]
+    rigs = np.arange(cameras * moments).reshape(cameras, moments).T.tolist()
+    targets = [target for rig in rigs for target in rig]
+    return FrameStore(records, metadata([moments] * cameras, targets, rigs=rigs), name="rig")
+
+
+def stacked(**options) -> TrainPipeline:
+    return pipeline(rig_store(), batch_size=6, stack_cameras=True, **options)
+
+
+def test_the_cameras_of_a_moment_come_together_in_order():
+    whole = stacked()
+    assert len(whole) == 3 * 4
+    indices = np.array([whole.batch(1, step).index for step in range(4)]).reshape(-1, 3)
+    assert (indices[:, 0] % 3 == 0).all()
+    np.testing.assert_array_equal(indices, indices[:, :1] + np.arange(3))
+    first_pass = indices[:4, 0].tolist()
+    assert sorted(first_pass) == [0, 3, 6, 9]
+    assert first_pass != indices[4:, 0].tolist()
+
+
+def test_each_camera_has_its_own_jitter_and_its_own_pose():
+    batch = stacked(with_pose=True, jittering=(0.5, 0.0, 0.0, 0.0)).batch(0, 0)
+    gains = (batch.rgb / np.maximum(batch.rgb_original, 1e-3)).mean((1, 2, 3))
+    assert len(set(gains.round(3))) == 6
+    assert batch.context_T_target.shape == (6, 2, 4, 4)
+
+
+def test_a_moment_stays_on_one_host():
+    hosts = [stacked(process_index=i, process_count=2) for i in range(2)]
+    parts = [host.batch(3, 1).index for host in hosts]
+    np.testing.assert_array_equal(np.concatenate(parts), stacked().batch(3, 1).index)
+
+
+def test_a_stack_is_the_same_from_any_number_of_threads():
+    threaded = stacked(num_threads=3, prefetch=2)
+    for step, batch in zip(range(3), threaded.iterate(5), strict=False):
+        assert_equal(batch, stacked().batch(5, step))
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 4}, {"batch_size": 6, "process_count": 6}])
+def test_a_batch_must_hold_whole_rigs(options):
+    with pytest.raises(DataError, match=r"whole rigs of 3 cameras.*multiple of that"):
+        pipeline(rig_store(), stack_cameras=True, **options)
+
+
+def test_mixed_rigs_must_have_as_many_cameras():
+    with pytest.raises(DataError, match="whole rigs of 2 and 3 cameras"):
+        TrainPipeline(
+            rig_store(), rig_store(cameras=2), image_shape=SMALL, batch_size=6, stack_cameras=True
+        )

@@ -124,7 +124,13 @@ def test_missing_frames_are_counted_and_samples_without_them_remain(tmp_path, ca
     (root / f"{frame_name(1, 4)}.png").write_bytes(b"\x89PNG cut short")
     (root / f"{frame_name(1, 5)}.png").unlink()
     with caplog.at_level("WARNING"):
-        store = open_kitti_raw(root=str(root), tfds_dir=str(tmp_path), split="fake", back_context=1)
+        store = open_kitti_raw(
+            root=str(root),
+            tfds_dir=str(tmp_path),
+            split="fake",
+            back_context=1,
+            allow_missing=0.4,
+        )
     assert [item["name"] for item in store.missing] == [frame_name(1, 4), frame_name(1, 5)]
     assert "lacks 2 frames" in caplog.text
     assert [store[record].name for record in store.targets] == [frame_name(1, i) for i in (1, 2, 3)]
@@ -163,6 +169,15 @@ def test_a_record_that_is_no_example_is_named():
     for damaged, number in ((1, 5), (2, 6)):
         with pytest.raises(DataError, match=f"stream0, number {number} in set"):
             store[damaged]
+
+
+def test_the_size_of_a_picture_is_known_without_decoding_it():
+    whole = record("a/0", 0)
+    store = FrameStore([whole, record("a/1", 1, image=b"none")], metadata([2], [0]), name="two")
+    frame = store[0]
+    assert frame.image_shape == frame.image().shape[:2] == SHAPE
+    with pytest.raises(DataError, match=r"a/1 is damaged \(the picture can not be decoded"):
+        _ = store[1].image_shape
 
 
 def test_a_frame_is_decoded_exactly():

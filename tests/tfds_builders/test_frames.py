@@ -1,5 +1,6 @@
 import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,9 +75,10 @@ def frame(stream: str, number: int, **fields: Any) -> Frame:
 class ListedFrames(FramesBuilder):
     """Builds from a list that the test gives."""
 
-    items: Sequence[Frame | Missing] = ()
+    items: Iterable[Frame | Missing] = ()
     names: Sequence[str] = ()
     pairs: dict[str, str] = {}  # noqa: RUF012 (replaced, never changed)
+    groups: Sequence[Sequence[str]] = ()
 
     @classmethod
     def from_options(cls, *, data_dir: str, **_: Any) -> "ListedFrames":
@@ -91,11 +93,15 @@ class ListedFrames(FramesBuilder):
     def stereo_pairs(self) -> dict[str, str]:
         return self.pairs
 
+    def rigs(self) -> Sequence[Sequence[str]]:
+        return self.groups
 
-def build(folder, items, names, pairs=None) -> ListedFrames:
+
+def build(folder, items, names, pairs=None, rigs=(), **options) -> ListedFrames:
     builder = ListedFrames.from_options(data_dir=str(folder))
     builder.items, builder.names, builder.pairs = items, names, pairs or {}
-    builder.build()
+    builder.groups = rigs
+    builder.build(**options)
     return ListedFrames.from_options(data_dir=str(folder))
 
 
@@ -161,12 +167,106 @@ def test_missing_and_damaged_frames_are_listed_and_are_no_targets(tmp_path):
         frame("a", 2),
         frame("a", 3),
     ]
-    builder = build(tmp_path, items, ["a/0", "a/1", "a/2", "a/3"])
+    builder = build(tmp_path, items, ["a/0", "a/1", "a/2", "a/3"], allow_missing=0.5)
     metadata = builder.info.metadata
     assert metadata["streams"][0]["numbers"] == [0, 2, 3]
     assert metadata["targets"] == [0, 2]
     assert [item["name"] for item in metadata["missing"]] == ["a/1", "a/2"]
     assert "decoded" in metadata["missing"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "bad", "allow_missing", "is_let_go"),
+    [
+        (5, 1, 0.01, True),  # one always is
+        (5, 2, 0.01, False),
+        (200, 2, 0.01, True),
+        (200, 3, 0.01, False),
+        (200, 1, 0.0, True),
+        (200, 199, 1.0, True),
+    ],
+)
+def test_few_bad_targets_are_let_go_and_more_are_an_error(
+    tmp_path, wanted, bad, allow_missing, is_let_go
+):
+    names = [f"a/{i}" for i in range(wanted)]
+    picture = encoded(0, "png")
+    items = [frame("a", i, image=b"no picture" if i < bad else picture) for i in range(wanted)]
+    if is_let_go:
+        metadata = build(tmp_path, items, names, allow_missing=allow_missing).info.metadata
+        assert (len(metadata["targets"]), len(metadata["missing"])) == (wanted - bad, bad)
+        return
+    with pytest.raises(DataError, match=rf"{bad} of the {wanted} target frames") as error:
+        build(tmp_path, items, names, allow_missing=allow_missing)
+    assert "a/0: the picture can not be decoded" in str(error.value)
+    assert "data.allow_missing" in str(error.value)
+    build(tmp_path, [frame("a", 0)], ["a/0"])  # nothing is left of the failed build
+
+
+def test_a_build_stops_early_once_too_many_are_bad(tmp_path):
+    read = []
+
+    def items():
+        for i in range(1000):
+            read.append(i)
+            yield Missing(f"a/{i}", "gone")
+
+    with pytest.raises(DataError, match="20 or more of the 1000"):
+        build(tmp_path, items(), [f"a/{i}" for i in range(1000)])
+    assert len(read) == 20
+
+
+def test_context_that_is_missing_and_gaps_of_the_set_itself_do_not_count(tmp_path):
+    gaps = [Missing(f"a/{i}", "not measured", is_gap=True) for i in range(5)]
+    context = [Missing(f"b/{i}", "gone") for i in range(5)]
+    names = [f"a/{i}" for i in range(6)]
+    metadata = build(tmp_path, [*gaps, *context, frame("a", 5)], names).info.metadata
+    assert metadata["targets"] == [0]
+    assert len(metadata["missing"]) == 10
+
+
+def matrix(**entries: float) -> np.ndarray:
+    changed = K.copy()
+    for name, value in entries.items():
+        changed[{"fx": (0, 0), "fy": (1, 1), "cx": (0, 2), "cy": (1, 2)}[name]] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"world_T_camera": np.full((4, 4), np.nan)}, "not finite"),
+        ({"depth": np.zeros((0, 5), np.float32)}, r"no pixel: its shape is \(0, 5\)"),
+        ({"intrinsics": matrix(fx=0)}, "of no camera: fx=0"),
+        ({"intrinsics": matrix(fy=-30)}, "fy=-30"),
+        ({"intrinsics": matrix(cx=np.nan)}, "cx=nan"),
+        ({"intrinsics": matrix(cx=100)}, "not of this picture: cx=100, cy=4, .* 10 pixels wide"),
+        ({"image": np.zeros((4, 5, 3), np.uint8)}, "5 pixels wide and 4 high, those before"),
+    ],
+)
+def test_a_frame_that_can_not_be_used_is_listed(tmp_path, fields, reason):
+    items = [frame("a", 0), frame("a", 1, **fields), frame("a", 2)]
+    (item,) = build(tmp_path, items, ["a/0", "a/1", "a/2"]).info.metadata["missing"]
+    assert item["name"] == "a/1"
+    assert re.search(reason, item["reason"])
+
+
+def test_pictures_of_other_sizes_may_be_of_other_cameras(tmp_path):
+    small = {"image": np.zeros((4, 5, 3), np.uint8)}
+    items = [
+        frame("a", 0),
+        frame("a", 1, intrinsics=matrix(fx=20), **small),
+        frame("b", 0, **small),
+    ]
+    metadata = build(tmp_path, items, ["a/0"]).info.metadata
+    assert metadata["missing"] == []
+
+
+def test_rigs_are_the_moments_that_lack_no_camera(tmp_path):
+    items = [frame("a", 0), frame("a", 1), Missing("b/0", "gone"), frame("b", 1), frame("b", 2)]
+    rigs = [["a/0", "b/0"], ["b/1", "a/1"], ["a/2", "b/2"]]
+    metadata = build(tmp_path, items, ["a/0", "b/1"], rigs=rigs).info.metadata
+    assert metadata["rigs"] == [[2, 1]]
 
 
 def test_a_set_without_targets_is_refused_and_leaves_nothing(tmp_path):

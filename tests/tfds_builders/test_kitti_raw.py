@@ -213,6 +213,18 @@ def test_an_unknown_depth_type_is_refused(root):
         builder(root, depth_type="lidar")
 
 
+def test_a_gap_of_the_improved_ground_truth_is_no_damage(root):
+    write_groundtruth(root, 1, 2)
+    items = builder(root, depth_type="groundtruth").read_frames()
+    gaps = [item for item in items if isinstance(item, Missing)]
+    assert [item.is_gap for item in gaps] == [True, True]
+    depth = (root / frame_name(1, 2)).parents[2] / "proj_depth" / "groundtruth" / "image_02"
+    (depth / "0000000002.png").write_bytes(b"cut short")
+    items = builder(root, depth_type="groundtruth").read_frames()
+    kinds = {item.name: item.is_gap for item in items if isinstance(item, Missing)}
+    assert kinds == {frame_name(1, 2): False, frame_name(1, 5): True, frame_name(2, 1): True}
+
+
 def test_the_source_of_the_depth_is_kept_with_it(root):
     replace_depth_by_scan(root, 1, 2)
     sources = {f.name: f.depth_source for f in frames(root, depth_type="velodyne")}
