@@ -46,3 +46,7 @@ class Batch(NamedTuple):
 
     stereo_T_target: Float[AnyArray, "b 4 4"] | None = None
     """Transform from the target camera to the other eye, metres."""
+
+    mask: Float[AnyArray, "b h w 1"] | None = None
+    """1 where the target's pixels count, 0 where losses must ignore them (a bonnet, a mirror's
+    ring); None where all count."""

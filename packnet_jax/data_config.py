@@ -40,8 +40,14 @@ DATASETS = {
         splits=("train", "test"),
         needs_root=False,
     ),
+    "image_folder": DatasetKind(
+        depth_types=("", "files"),
+        input_depth_types=("",),
+        splits=("train", "val", "all"),
+        can_store_resized=True,
+    ),
 }
-DatasetName = Literal["kitti_raw", "synthetic_drive", ""]
+DatasetName = Literal["kitti_raw", "synthetic_drive", "image_folder", ""]
 
 
 @dataclass(frozen=True)
@@ -57,24 +63,53 @@ class SyntheticConfig:
 
 
 @dataclass(frozen=True)
+class FolderConfig:
+    """The frames of `image_folder` (read only where `name` is that); `root` is a folder of pictures,
+    with all folders below it, or a video."""
+
+    pattern: str = ""
+    """Which files: '' for all pictures in natural order, '*.png' for some, '*.mp4' for the videos of
+    a folder, or a number in braces, '{:09}', which then says what follows what."""
+    stride: int = within(1, 1)
+    """Keep one picture of so many: where the camera moves slowly, or the video has many a second."""
+    intrinsics: str = "auto"
+    """The camera: fx,fy,cx,cy in pixels of the pictures as they are, the path of a file (see
+    `tfds_builders.calibration`), or 'auto' for a guess."""
+    mask: str = ""
+    """Path of a picture of the same size; where it is 0 (a bonnet, a mirror's ring), pixels count
+    neither in losses nor in metrics."""
+    static_threshold: float = within(0.0, 0, 255)
+    """Leave out frames whose mean difference to the last one kept is less, in levels of 0 to 255;
+    0 keeps all, 1 or 2 drop those of a standing camera."""
+    val_fraction: float = within(0.1, 0, 1)
+    """Share at the end of every stream that is the split 'val', and not in 'train'."""
+    depth_root: str = ""
+    """Folder with a depth map under the name of each frame that has one, for depth_type 'files':
+    .npz with `depth` in metres, or 16-bit .png in 1/256 metre; 0 where there is none."""
+
+
+@dataclass(frozen=True)
 class SourceConfig:
     """One split of one data set; what differs between sets that are used together."""
 
     name: DatasetName = "kitti_raw"
     """'' chooses none: recipes for data that nothing here reads leave the choice to the user."""
     root: str = ""
-    """Folder of the raw data (the one that holds 2011_09_26/ and so on)."""
+    """Folder of the raw data (the one that holds 2011_09_26/ and so on), or of pictures, or a video
+    (image_folder)."""
     split: str = "eigen_zhou"
-    """A known name or the path of a split file."""
+    """A known name or the path of a split file; of image_folder 'train', 'val' or 'all'."""
     depth_type: str = "velodyne"
     """Ground truth: 'velodyne' or 'groundtruth' (the improved one; kitti_raw), 'dense' or 'lidar'
-    (synthetic_drive), '' for none."""
+    (synthetic_drive), 'files' (image_folder), '' for none: training then evaluates nothing, and
+    shows pictures alone."""
     input_depth_type: str = ""
     """Sparse depth that the network gets beside the picture in evaluation (PackNetSAN01):
     'velodyne' or 'groundtruth' (kitti_raw), 'lidar' (synthetic_drive), '' for none."""
     repeat: int = within(1, 1)
     """How often an epoch of training goes through the split."""
     synthetic: SyntheticConfig = SyntheticConfig()
+    frames: FolderConfig = FolderConfig()
 
     @property
     def title(self) -> str:
@@ -118,7 +153,7 @@ class DataConfig(SourceConfig):
     """Keep resized images in memory: for sets small enough, such as KITTI_tiny."""
     store_resized: bool = False
     """Build sets whose pictures are cropped and resized to `image_shape` already: for long runs,
-    where decoding full pictures would hold up the accelerator (kitti_raw)."""
+    where decoding full pictures would hold up the accelerator (kitti_raw, image_folder)."""
     num_threads: int = within(4, 1)
     prefetch: int = within(8, 1)
 
@@ -215,6 +250,11 @@ def _source_rules(s: SourceConfig, at: str) -> list[Rule]:
             s.input_depth_type in kind.input_depth_types,
             f"{at}.input_depth_type: given {s.input_depth_type!r}, but {s.name} has "
             f"{', '.join(map(repr, kind.input_depth_types))}",
+        ),
+        (
+            s.name != "image_folder" or bool(s.frames.depth_root) == (s.depth_type == "files"),
+            f"{at}.depth_type, {at}.frames.depth_root: given {s.depth_type!r} and "
+            f"{s.frames.depth_root!r}; depth maps need both, 'files' and their folder",
         ),
     ]
 

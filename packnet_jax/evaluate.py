@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 from flax import linen as nn
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from tqdm import tqdm
 
 from packnet_jax import sharding
@@ -158,6 +158,7 @@ def _summary(rows: list[Row], *, dataset: str, step: int | None, config: EvalCon
         "input": listed(row["input"] for row in counted),
         "input_depth": listed(row["input_depth"] for row in counted),
         "crop": config.crop or "none",
+        "mask": listed(row["mask"] for row in counted),
         "min_depth": config.min_depth,
         "max_depth": config.max_depth,
         "scale_output": config.scale_output,
@@ -234,6 +235,7 @@ def _row(
     row["ground_truth"] = example.depth_source or "depth as stored in the data set"
     row["input_depth"] = example.input_depth_source or "none"
     row["input"] = "whole picture"
+    row["mask"] = "none" if example.mask is None else "pixels outside the set's mask do not count"
     if example.box is not None:
         height, width = example.box.shape
         row["input"] = f"{height}x{width} from row {example.box.top}, column {example.box.left}"
@@ -243,6 +245,7 @@ def _row(
         raw[..., 0],
         fused[..., 0],
         example.depth,
+        example.mask,
         crop=config.crop,
         min_depth=config.min_depth,
         max_depth=config.max_depth,
@@ -262,6 +265,7 @@ def _metrics_in_all_modes(
     raw: Float[Array, "h w"],
     fused: Float[Array, "h w"],
     ground_truth: Float[Array, "H W"],
+    mask: Bool[Array, "H W"] | None,
     *,
     crop: Literal["garg", ""],
     min_depth: float,
@@ -277,6 +281,7 @@ def _metrics_in_all_modes(
             crop=crop,
             scale_output=scale_output,
             median_scaling=mode.endswith("_gt"),
+            mask=mask,
         )
         for mode in MODES
     }

@@ -99,6 +99,9 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     - `has_depth`: whether every target has depth;
     - `depth_sources`: number of targets by the source of their depth;
     - `missing`: list of {name, reason};
+    - `has_mask`: whether frames hold which pixels count, as the feature `mask` (uint8 [h, w, 1],
+      0 = ignore), at the size of the full picture; only if they do;
+    - `notes`: what people should know of the set, in words; optional;
     - `stored_shape`, `stored_crop`: only if pictures were cropped and resized before storing. The
       feature `full_shape` then holds their height and width before, and intrinsics and depth are
       those of the full picture.

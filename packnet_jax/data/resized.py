@@ -6,7 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from packnet_jax.data.store import FrameStore, Framing, StoredFrame
-from packnet_jax.data.transforms import crop_box, resize_depth, resize_image, resize_intrinsics
+from packnet_jax.data.transforms import (
+    crop_box,
+    resize_depth,
+    resize_image,
+    resize_intrinsics,
+    resize_mask,
+)
 from packnet_jax.errors import DataError
 from tfds_builders.pictures import Box
 
@@ -31,6 +37,8 @@ class ResizedFrame(NamedTuple):
     intrinsics: np.ndarray
     world_T_camera: np.ndarray
     stereo_T_camera: np.ndarray
+    mask: np.ndarray | None
+    """Which pixels count, bool [h, w]; None if all do."""
 
 
 def check_framing(store: FrameStore, framing: Framing) -> None:
@@ -96,13 +104,14 @@ class ResizedFrames:
         return self._kept[key]
 
     def _resize(self, record: int, frame: StoredFrame) -> ResizedFrame:
-        picture = frame_picture(self._store, frame, self._framing)
+        picture, mask = frame_picture(self._store, frame, self._framing), frame.mask()
         return ResizedFrame(
             record=record,
             image=picture.image,
             intrinsics=picture.intrinsics,
             world_T_camera=frame.world_T_camera,
             stereo_T_camera=frame.stereo_T_camera,
+            mask=None if mask is None else resize_mask(picture.box.cut(mask), self._framing.shape),
         )
 
     def _resized_depth(self, record: int) -> np.ndarray:

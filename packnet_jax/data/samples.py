@@ -28,9 +28,11 @@ class SampleSet:
         with_depth: bool,
         with_pose: bool,
         with_stereo: bool,
+        with_mask: bool,
         cache_resized: bool,
     ):
-        """Args as in `TrainPipeline`, with crop and shape together as `framing`.
+        """Args as in `TrainPipeline`, with crop and shape together as `framing`, and `with_mask`,
+        whether samples hold a mask: all ones where the store has none.
 
         Raises:
             DataError: if the store lacks what is asked for.
@@ -49,6 +51,7 @@ class SampleSet:
         self._frames = ResizedFrames(store, framing, is_kept=cache_resized)
         self._jittering = tuple(jittering)
         self._with_depth, self._with_pose, self._with_stereo = with_depth, with_pose, with_stereo
+        self._with_mask = with_mask
 
     def __len__(self) -> int:
         return len(self.index.target)
@@ -82,4 +85,7 @@ class SampleSet:
                 rgb_stereo=to_float(stereo.image),
                 stereo_T_target=target.stereo_T_camera.astype(np.float32),
             )
+        if self._with_mask:
+            mask = np.ones(target.image.shape[:2]) if target.mask is None else target.mask
+            sample = sample._replace(mask=mask.astype(np.float32)[..., None])
         return sample

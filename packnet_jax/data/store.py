@@ -70,6 +70,16 @@ class StoredFrame:
         except ValueError as error:
             raise _damaged(self.name, f"feature {feature!r}: {error}") from error
 
+    def mask(self) -> np.ndarray | None:
+        """Which pixels count, bool [h, w] at the full size; None if all do.
+
+        Raises:
+            DataError: if it can not be decoded.
+        """
+        if "mask" not in self.encoded:
+            return None
+        return self.image("mask")[..., 0] > 0
+
     @property
     def depth_source(self) -> str:
         """Where the depth is from; empty if the builder does not say."""
@@ -115,6 +125,9 @@ class FrameStore:
         self.has_depth: bool = metadata["has_depth"]
         self.missing: Sequence[Mapping[str, str]] = metadata["missing"]
         self.depth_sources: Mapping[str, int] = metadata.get("depth_sources", {})
+        self.has_mask: bool = metadata.get("has_mask", False)
+        self.notes: Sequence[str] = metadata.get("notes", ())
+        """What people should know of the set, in words: a guessed camera, frames left out."""
         self.framing: Framing | None = None
         """How pictures were cropped and resized before storing; None if they were not."""
         if "stored_shape" in metadata:
@@ -183,6 +196,8 @@ def open_store(make_builder: Callable[[], FramesBuilder]) -> FrameStore:
         have = f"{len(store.targets)} targets remain"
         number = len(store.missing)
         logging.warning("%s lacks %d frames (%s), first: %s", full_name, number, have, first)
+    for note in store.notes:
+        logging.info("%s: %s", full_name, note)
     if len(store.depth_sources) > 1:
         mixed = ", ".join(f"{count} {name}" for name, count in store.depth_sources.items())
         logging.warning("%s mixes sources of depth: %s", full_name, mixed)

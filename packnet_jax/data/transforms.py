@@ -11,6 +11,7 @@ __all__ = [
     "resize_depth_nearest",
     "resize_image",
     "resize_intrinsics",
+    "resize_mask",
     "to_float",
 ]
 
@@ -59,6 +60,15 @@ def resize_depth_nearest(depth: np.ndarray, shape: tuple[int, int]) -> np.ndarra
     """
     height, width = shape
     return cv2.resize(depth.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
+
+
+def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resizes bool [h, w] to `shape`; each pixel is that of the nearest centre, as in pictures."""
+    height, width = shape
+    resized = cv2.resize(
+        mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+    )
+    return resized > 0
 
 
 def to_float(image: np.ndarray) -> np.ndarray:
