@@ -64,14 +64,14 @@ class SyntheticConfig:
 
 @dataclass(frozen=True)
 class FolderConfig:
-    """The frames of `image_folder` (read only where `name` is that); `root` is a folder of pictures,
-    with all folders below it, or a video."""
+    """The frames of `image_folder` (read only where `name` is that); `root` is a folder of pictures
+    with all that is below it, or a video."""
 
     pattern: str = ""
-    """Which files: '' for all pictures in natural order, '*.png' for some, '*.mp4' for the videos of
-    a folder, or a number in braces, '{:09}', which then says what follows what."""
+    """Which files: '' for all pictures in natural order, '*.png' for some, '*.mp4' for the videos
+    of a folder, or a number in braces, '{:09}', which then says what follows what."""
     stride: int = within(1, 1)
-    """Keep one picture of so many: where the camera moves slowly, or the video has many a second."""
+    """Keep one picture of so many: where the camera moves slowly, or a video has many a second."""
     intrinsics: str = "auto"
     """The camera: fx,fy,cx,cy in pixels of the pictures as they are, the path of a file (see
     `tfds_builders.calibration`), or 'auto' for a guess."""

@@ -18,7 +18,7 @@ from packnet_jax.config import EvalConfig
 from packnet_jax.data.examples import EvalExample
 from packnet_jax.data.open import EvalSet
 from packnet_jax.depth_maps import fuse_flipped, inv_depth_to_depth
-from packnet_jax.eval_files import DepthFiles, Observer, depth_writer, picture_writer
+from packnet_jax.eval_files import DepthFiles, Observer, depth_writer, picture_writer, shown_indices
 from packnet_jax.image import flip_lr
 from packnet_jax.metrics.depth import METRIC_NAMES, DepthMetrics, depth_metrics
 from packnet_jax.report import Report, Row, listed, summarize
@@ -91,7 +91,7 @@ def evaluate(
     Raises:
         DataError: no example has a valid pixel.
     """
-    own = {name: {"depth_net": collection["depth_net"]} for name, collection in variables.items()}
+    own = _of_depth_net(variables)
     rows: list[Row] = []
     for example, raw, fused in _predictions(depth_net, own, examples, config, mesh):
         if not rows:
@@ -116,14 +116,16 @@ def evaluate_sets(
     """Evaluates each set on its own; `<name>.json` and pictures in `<name>/` are in the folder.
 
     Args:
+        sets: with ground truth.
         save: which further files to write of every picture, and where.
     """
-    for examples, name, split in sets:
+    for evaluation in sets:
+        examples, name = evaluation.examples, evaluation.name
         observers: list[Observer] = [
             picture_writer(folder / name, len(examples), config.num_pictures)
         ]
         if save is not None:
-            observers.append(depth_writer(save, name, split))
+            observers.append(depth_writer(save, name, evaluation.split))
         report = evaluate(
             depth_net,
             variables,
@@ -134,8 +136,30 @@ def evaluate_sets(
             mesh=mesh,
             observers=observers,
         )
+        if evaluation.notes:
+            report.protocol["notes"] = list(evaluation.notes)
         report.write(folder)
         yield report
+
+
+def show_sets(
+    depth_net: nn.Module,
+    variables: Variables,
+    sets: Iterable[EvalSet],
+    *,
+    config: EvalConfig,
+    mesh: Mesh,
+    folder: Path,
+) -> None:
+    """Writes pictures of a few predictions of each set into `<name>/`; needs no ground truth."""
+    own = _of_depth_net(variables)
+    for evaluation in sets:
+        examples = evaluation.examples
+        shown = shown_indices(len(examples), config.num_pictures)
+        write = picture_writer(folder / evaluation.name, len(examples), config.num_pictures)
+        chosen = [examples[index] for index in shown]
+        for example, _, fused in _predictions(depth_net, own, chosen, config, mesh):
+            write(example, fused[..., 0])
 
 
 def evaluate_constant(
@@ -149,6 +173,10 @@ def evaluate_constant(
     """Scores one and the same inverse depth map on every example, by the same protocol."""
     rows = [_row(e, inv_depth[..., None], inv_depth[..., None], config) for e in examples]
     return _summary(rows, dataset=dataset, step=step, config=config)
+
+
+def _of_depth_net(variables: Variables) -> Variables:
+    return {name: {"depth_net": collection["depth_net"]} for name, collection in variables.items()}
 
 
 def _summary(rows: list[Row], *, dataset: str, step: int | None, config: EvalConfig) -> Report:

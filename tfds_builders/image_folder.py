@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
@@ -18,15 +17,19 @@ from packnet_jax.errors import DataError
 from tfds_builders.calibration import Calibration
 from tfds_builders.folder_files import COUNT_SLACK, Entry, Stream, find_streams, read_video
 from tfds_builders.frames import Frame, FramesBuilder, Missing
-from tfds_builders.pictures import CropBorders, crop_box, decode_image, resize_image
+from tfds_builders.pictures import (
+    CropBorders,
+    crop_box,
+    decode_image,
+    grey_thumbnail,
+    mean_difference,
+    resize_image,
+)
 
 SPLITS = ("train", "val", "all")
 DEPTH_SUFFIXES = (".npz", ".png")
 
 GUESS = Calibration.parse("auto", setting="data.frames.intrinsics")
-
-_THUMBNAIL_WIDTH = 64
-"""Frames are compared at this width, where the noise of single pixels is gone."""
 
 ReadDepth = Callable[[Path], np.ndarray]
 """Reads a depth map, [h, w] in metres, 0 where there is none; DataError if it can not be read."""
@@ -186,14 +189,14 @@ class ImageFolder(FramesBuilder):
                 raise DataError(_mixed_sizes(first, (entry, shape)))
             if mask is not None and mask.shape[:2] != shape:
                 raise DataError(_mask_size(self.config.mask_path, mask, entry, shape))
-            if self.config.static_threshold:
+            if threshold := self.config.static_threshold:
                 thumbnail = _thumbnail(picture)
-                if _are_alike(thumbnail, last_kept, self.config.static_threshold):
+                if _are_alike(thumbnail, last_kept, threshold):
                     num_static += 1
-                    self._num_static += 1
                     continue
-                last_kept = thumbnail
+                last_kept = last_kept if thumbnail is None else thumbnail
             yield from self._frame(stream, entry, entry.number - num_static, picture, shape, mask)
+        self._num_static += num_static
 
     def _frame(
         self,
@@ -365,19 +368,15 @@ def _whole(picture: bytes) -> np.ndarray:
 
 
 def _thumbnail(picture: bytes | np.ndarray) -> np.ndarray | None:
-    """The picture in small and grey, float32; None if it can not be decoded."""
+    """None if the picture can not be decoded."""
     try:
-        pixels = _whole(picture) if isinstance(picture, bytes) else picture
+        return grey_thumbnail(_whole(picture) if isinstance(picture, bytes) else picture)
     except ValueError:
         return None  # the base class lists it
-    height = max(1, round(_THUMBNAIL_WIDTH * pixels.shape[0] / pixels.shape[1]))
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (_THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
-    return small.astype(np.float32)
 
 
 def _are_alike(a: np.ndarray | None, b: np.ndarray | None, threshold: float) -> bool:
-    return a is not None and b is not None and float(np.abs(a - b).mean()) < threshold
+    return a is not None and b is not None and mean_difference(a, b) < threshold
 
 
 def _read_mask(path: Path | None) -> np.ndarray | None:

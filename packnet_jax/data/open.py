@@ -35,6 +35,10 @@ class EvalSet(NamedTuple):
     """Of its report."""
     split: str
     """Of its pictures' files."""
+    has_depth: bool = True
+    """Without ground truth, pictures of a few predictions are all that can be had."""
+    notes: tuple[str, ...] = ()
+    """What people should know of the set, in words."""
 
 
 class DataSets(NamedTuple):
@@ -45,8 +49,20 @@ class DataSets(NamedTuple):
     """The targets of each training set one by one, without jitter, with depth."""
     train_name: str
     evaluations: tuple[EvalSet, ...]
-    """At least one; the first chooses which checkpoints are the best."""
+    """The first that has depth chooses which checkpoints are the best."""
     num_context: int
+    notes: tuple[str, ...] = ()
+    """What people should know of the training sets, in words."""
+
+    @property
+    def scored(self) -> tuple[EvalSet, ...]:
+        """The evaluations with ground truth."""
+        return tuple(e for e in self.evaluations if e.has_depth)
+
+    @property
+    def shown(self) -> tuple[EvalSet, ...]:
+        """Those without."""
+        return tuple(e for e in self.evaluations if not e.has_depth)
 
 
 def open_data_sets(config: Config) -> DataSets:
@@ -81,6 +97,11 @@ def open_data_sets(config: Config) -> DataSets:
         train_name=_train_name(data.train_sources),
         evaluations=open_evaluations(config),
         num_context=data.back_context + data.forward_context,
+        notes=tuple(
+            f"{source.title}, {note}"
+            for source, store in zip(data.train_sources, stores, strict=True)
+            for note in store.notes
+        ),
     )
 
 
@@ -100,6 +121,8 @@ def open_evaluations(config: Config) -> tuple[EvalSet, ...]:
             ),
             name,
             Path(source.split).stem,
+            has_depth=bool(source.depth_type),
+            notes=tuple(store.notes),
         )
         for source, store, name in zip(data.eval_sources, stores, data.eval_names, strict=True)
     )

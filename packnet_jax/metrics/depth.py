@@ -83,8 +83,8 @@ def depth_metrics(
 ) -> DepthMetrics:
     """Compares a predicted depth map with the measured one.
 
-    Pixels count where min_depth < ground truth < max_depth, inside the crop and the mask. The prediction is
-    brought to the size of the ground truth, scaled, then held within the two bounds.
+    Pixels count where min_depth < ground truth < max_depth, inside the crop and the mask. The
+    prediction is brought to the size of the ground truth, scaled, then held within the two bounds.
 
     Args:
         depth: Prediction, metres, or of any scale with `median_scaling`.
