@@ -5,7 +5,9 @@ order, so that a frame is found by its integer position (its *record*). Each fra
 once. Which frames are targets, and which are neighbours in time, is said by the metadata.
 """
 
+import base64
 import io
+import zlib
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +20,16 @@ from PIL import Image
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import decode_depth, encode_depth
 
-__all__ = ["SPLIT", "Frame", "FramesBuilder", "Missing", "decode_depth", "encode_depth"]
+__all__ = [
+    "SPLIT",
+    "Frame",
+    "FramesBuilder",
+    "Missing",
+    "decode_array",
+    "decode_depth",
+    "encode_array",
+    "encode_depth",
+]
 
 SPLIT = "frames"
 
@@ -99,8 +110,8 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     - `has_depth`: whether every target has depth;
     - `depth_sources`: number of targets by the source of their depth;
     - `missing`: list of {name, reason};
-    - `has_mask`: whether frames hold which pixels count, as the feature `mask` (uint8 [h, w, 1],
-      0 = ignore), at the size of the full picture; only if they do;
+    - `mask`: which pixels of every picture count, bool [h, w] at its full size, as `encode_array`
+      writes it; only if some do not;
     - `notes`: what people should know of the set, in words; optional;
     - `stored_shape`, `stored_crop`: only if pictures were cropped and resized before storing. The
       feature `full_shape` then holds their height and width before, and intrinsics and depth are
@@ -180,6 +191,26 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             raise DataError(_nothing_left(self.name, ledger.missing))
         assert isinstance(self.info.metadata, tfds.core.MetadataDict)
         self.info.metadata.update({**metadata, **self.extra_metadata})
+
+
+def encode_array(array: np.ndarray) -> str:
+    """An array as text, for metadata."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return base64.b64encode(zlib.compress(buffer.getvalue())).decode()
+
+
+def decode_array(text: str) -> np.ndarray:
+    """The inverse of `encode_array`.
+
+    Raises:
+        ValueError: if the text is not what `encode_array` wrote.
+    """
+    try:
+        data = zlib.decompress(base64.b64decode(text, validate=True))
+    except zlib.error as error:
+        raise ValueError(f"These {len(text)} characters are not an array: {error}.") from error
+    return np.load(io.BytesIO(data), allow_pickle=False)
 
 
 class _Ledger:

@@ -16,7 +16,7 @@ from PIL import Image
 from packnet_jax.errors import DataError
 from tfds_builders.calibration import Calibration
 from tfds_builders.folder_files import COUNT_SLACK, Entry, Stream, find_streams, read_video
-from tfds_builders.frames import Frame, FramesBuilder, Missing
+from tfds_builders.frames import Frame, FramesBuilder, Missing, encode_array
 from tfds_builders.pictures import (
     CropBorders,
     crop_box,
@@ -57,9 +57,8 @@ class ImageFolderConfig(tfds.core.BuilderConfig):
 class ImageFolder(FramesBuilder):
     """Frames of folders and videos; see `folder_files.find_streams`.
 
-    With a mask, every frame holds it as the feature `mask` (uint8 [h, w, 1], 0 = ignore). With
-    `stored_shape`, pictures are cropped and resized as the reader would, and stored as PNG; the
-    intrinsics, depth, mask and the feature `full_shape` (int64 [2]) remain those of the full one.
+    With `stored_shape`, pictures are cropped and resized as the reader would, and stored as PNG.
+    Intrinsics, depth, mask and the feature `full_shape` (int64 [2]) remain those of the full one.
     The metadata's `notes` say in words which camera was taken, and what was left out.
     """
 
@@ -137,27 +136,23 @@ class ImageFolder(FramesBuilder):
 
     @property
     def extra_features(self) -> dict[str, tfds.features.FeatureConnector]:
-        """The mask, and the full size of pictures that are stored resized."""
-        features: dict[str, tfds.features.FeatureConnector] = {}
-        if self.config.mask_path is not None:
-            features["mask"] = tfds.features.Image(shape=(None, None, 1))
-        if self.config.stored_shape is not None:
-            features["full_shape"] = tfds.features.Tensor(
-                shape=(2,), dtype=np.int64, encoding=tfds.features.Encoding.BYTES
-            )
-        return features
+        """The full size of pictures that are stored resized."""
+        if self.config.stored_shape is None:
+            return {}
+        encoding = tfds.features.Encoding.BYTES
+        return {"full_shape": tfds.features.Tensor(shape=(2,), dtype=np.int64, encoding=encoding)}
 
     @property
     def extra_metadata(self) -> Mapping[str, Any]:
-        """What was guessed, left out and done to pictures."""
-        stored: dict[str, Any] = {}
+        """The mask, and what was guessed, left out and done to pictures."""
+        metadata: dict[str, Any] = {"notes": self._notes()}
+        mask = _read_mask(self.config.mask_path)
+        if mask is not None:
+            metadata["mask"] = encode_array(mask)
         if self.config.stored_shape is not None:
-            stored = {
-                "stored_shape": list(self.config.stored_shape),
-                "stored_crop": list(self.config.stored_crop),
-            }
-        has_mask = self.config.mask_path is not None
-        return {"notes": self._notes(), "has_mask": has_mask, **stored}
+            metadata["stored_shape"] = list(self.config.stored_shape)
+            metadata["stored_crop"] = list(self.config.stored_crop)
+        return metadata
 
     def targets(self) -> Sequence[str]:
         """All frames of the split; with `needs_depth`, those with a depth map."""
@@ -187,7 +182,7 @@ class ImageFolder(FramesBuilder):
             first = first or (entry, shape)
             if shape != first[1]:
                 raise DataError(_mixed_sizes(first, (entry, shape)))
-            if mask is not None and mask.shape[:2] != shape:
+            if mask is not None and mask.shape != shape:
                 raise DataError(_mask_size(self.config.mask_path, mask, entry, shape))
             if threshold := self.config.static_threshold:
                 thumbnail = _thumbnail(picture)
@@ -195,7 +190,7 @@ class ImageFolder(FramesBuilder):
                     num_static += 1
                     continue
                 last_kept = last_kept if thumbnail is None else thumbnail
-            yield from self._frame(stream, entry, entry.number - num_static, picture, shape, mask)
+            yield from self._frame(stream, entry, entry.number - num_static, picture, shape)
         self._num_static += num_static
 
     def _frame(
@@ -205,7 +200,6 @@ class ImageFolder(FramesBuilder):
         number: int,
         picture: bytes | np.ndarray,
         shape: tuple[int, int],
-        mask: np.ndarray | None,
     ) -> Iterator[Frame | Missing]:
         """The frame, after a note if its depth is damaged: it may still serve as context."""
         try:
@@ -218,9 +212,6 @@ class ImageFolder(FramesBuilder):
         except ValueError as error:
             yield Missing(entry.name, f"the picture {entry.path} can not be decoded: {error}")
             return
-        extra: dict[str, Any] = {} if mask is None else {"mask": mask}
-        if self.config.stored_shape is not None:
-            extra["full_shape"] = np.array(shape, np.int64)
         yield Frame(
             name=entry.name,
             stream=stream.name,
@@ -229,7 +220,7 @@ class ImageFolder(FramesBuilder):
             intrinsics=self.config.calibration.at(shape),
             depth=depth,
             depth_source="" if depth is None else "depth maps beside the pictures",
-            extra=extra,
+            extra={"full_shape": np.array(shape, np.int64)} if self.config.stored_shape else None,
         )
 
     def _depth(self, entry: Entry, shape: tuple[int, int]) -> np.ndarray | None:
@@ -380,7 +371,7 @@ def _are_alike(a: np.ndarray | None, b: np.ndarray | None, threshold: float) -> 
 
 
 def _read_mask(path: Path | None) -> np.ndarray | None:
-    """uint8 [h, w, 1], 0 = ignore, else 255.
+    """Which pixels count, bool [h, w]; None without a mask.
 
     Raises:
         DataError: it is not a picture, or ignores everything.
@@ -399,7 +390,7 @@ def _read_mask(path: Path | None) -> np.ndarray | None:
             f"`data.frames.mask`: {path} is 0 everywhere, but 0 means that a pixel is ignored; "
             "make what counts white."
         )
-    return np.where(levels > 0, 255, 0).astype(np.uint8)[..., None]
+    return levels > 0
 
 
 def _mixed_sizes(a: tuple[Entry, tuple[int, int]], b: tuple[Entry, tuple[int, int]]) -> str:

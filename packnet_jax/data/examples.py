@@ -105,7 +105,7 @@ class EvalPipeline:
             index=int(index),
             box=picture.box if self._framing.crop else None,
             depth_source=frame.depth_source,
-            mask=frame.mask(),
+            mask=self._store.mask,
         )
         return self._with_input_depth(example, frame, picture.box)
 

@@ -108,7 +108,7 @@ class TrainPipeline:
                 with_depth=with_depth,
                 with_pose=with_pose,
                 with_stereo=with_stereo,
-                with_mask=any(other.has_mask for other in stores),
+                with_mask=any(other.mask is not None for other in stores),
                 cache_resized=cache_resized,
             )
             for store in stores

@@ -37,8 +37,6 @@ class ResizedFrame(NamedTuple):
     intrinsics: np.ndarray
     world_T_camera: np.ndarray
     stereo_T_camera: np.ndarray
-    mask: np.ndarray | None
-    """Which pixels count, bool [h, w]; None if all do."""
 
 
 def check_framing(store: FrameStore, framing: Framing) -> None:
@@ -72,6 +70,11 @@ def frame_picture(store: FrameStore, frame: StoredFrame, framing: Framing) -> Fr
     return FramedPicture(image, resize_intrinsics(intrinsics, box.shape, framing.shape), box)
 
 
+def framed_mask(mask: np.ndarray, framing: Framing) -> np.ndarray:
+    """Crops a mask [h, w] and then resizes it, as `frame_picture` its pictures."""
+    return resize_mask(crop_box(framing.crop, mask.shape).cut(mask), framing.shape)
+
+
 class ResizedFrames:
     """Frames at one size; a frame that is kept equals one made anew, so keeping is invisible."""
 
@@ -87,6 +90,8 @@ class ResizedFrames:
         check_framing(store, framing)
         self._store = store
         self._framing = framing
+        self.mask = None if store.mask is None else framed_mask(store.mask, framing)
+        """Which pixels count, bool [h, w]; None if all do."""
         self._kept: dict[Any, Any] | None = {} if is_kept else None
 
     def __getitem__(self, record: int) -> ResizedFrame:
@@ -104,14 +109,13 @@ class ResizedFrames:
         return self._kept[key]
 
     def _resize(self, record: int, frame: StoredFrame) -> ResizedFrame:
-        picture, mask = frame_picture(self._store, frame, self._framing), frame.mask()
+        picture = frame_picture(self._store, frame, self._framing)
         return ResizedFrame(
             record=record,
             image=picture.image,
             intrinsics=picture.intrinsics,
             world_T_camera=frame.world_T_camera,
             stereo_T_camera=frame.stereo_T_camera,
-            mask=None if mask is None else resize_mask(picture.box.cut(mask), self._framing.shape),
         )
 
     def _resized_depth(self, record: int) -> np.ndarray:

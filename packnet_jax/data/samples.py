@@ -86,6 +86,7 @@ class SampleSet:
                 stereo_T_target=target.stereo_T_camera.astype(np.float32),
             )
         if self._with_mask:
-            mask = np.ones(target.image.shape[:2]) if target.mask is None else target.mask
-            sample = sample._replace(mask=mask.astype(np.float32)[..., None])
+            mask = self._frames.mask
+            counts = np.ones(target.image.shape[:2], bool) if mask is None else mask
+            sample = sample._replace(mask=counts.astype(np.float32)[..., None])
         return sample

@@ -20,7 +20,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from packnet_jax.errors import DataError
 from packnet_jax.quiet import without_warnings
 from tfds_builders.depth_codec import decode_depth
-from tfds_builders.frames import SPLIT, FramesBuilder
+from tfds_builders.frames import SPLIT, FramesBuilder, decode_array
 from tfds_builders.pictures import CropBorders, decode_image
 
 _Example: Any = tf_example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue]
@@ -70,16 +70,6 @@ class StoredFrame:
         except ValueError as error:
             raise _damaged(self.name, f"feature {feature!r}: {error}") from error
 
-    def mask(self) -> np.ndarray | None:
-        """Which pixels count, bool [h, w] at the full size; None if all do.
-
-        Raises:
-            DataError: if it can not be decoded.
-        """
-        if "mask" not in self.encoded:
-            return None
-        return self.image("mask")[..., 0] > 0
-
     @property
     def depth_source(self) -> str:
         """Where the depth is from; empty if the builder does not say."""
@@ -125,7 +115,6 @@ class FrameStore:
         self.has_depth: bool = metadata["has_depth"]
         self.missing: Sequence[Mapping[str, str]] = metadata["missing"]
         self.depth_sources: Mapping[str, int] = metadata.get("depth_sources", {})
-        self.has_mask: bool = metadata.get("has_mask", False)
         self.notes: Sequence[str] = metadata.get("notes", ())
         """What people should know of the set, in words: a guessed camera, frames left out."""
         self.framing: Framing | None = None
@@ -133,6 +122,8 @@ class FrameStore:
         if "stored_shape" in metadata:
             height, width = metadata["stored_shape"]
             self.framing = Framing((height, width), tuple(metadata["stored_crop"]))
+        self.mask = _array(metadata, "mask")
+        """Which pixels of every picture count, bool [h, w] at its full size; None if all do."""
         self._source = source
 
     def __len__(self) -> int:
@@ -213,6 +204,10 @@ def _only_one_process(folder: Path) -> Iterator[None]:
         for leftover in folder.glob("incomplete.*"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
+
+
+def _array(metadata: Mapping[str, Any], key: str) -> np.ndarray | None:
+    return decode_array(metadata[key]) if key in metadata else None
 
 
 def _matrix(data: bytes, size: int) -> np.ndarray:
