@@ -1,11 +1,11 @@
-"""Your own frames: a folder of pictures, or a video, of a camera that moves through a still world.
+"""Your own frames: pictures or a video of a camera that moves through a still world.
 
-Command    python -m packnet_jax.main --config=configs/own_frames.py --config.data.root=FOLDER_OR_VIDEO
-           docs/own_data.md has every step; check the frames first with
-           python -m packnet_jax.data_check --config=configs/own_frames.py --config.data.root=...
-Expect     pictures of the last tenth of every stream under WORKDIR/eval: there is no ground truth, so
-           no figures. Depth is up to one scale.
-Source     our own; the networks, start and schedule are the demo's, the size is that of a 16:9 video.
+Command    python -m packnet_jax.main --config=configs/own_frames.py --config.data.root=FRAMES
+           FRAMES is a folder or a video. docs/own_data.md has every step; look at the frames first:
+           python -m packnet_jax.data_check --config=configs/own_frames.py --config.data.root=FRAMES
+Expect     pictures of the last tenth of every stream under WORKDIR/eval: there is no ground truth,
+           so no figures. Depth is up to one scale.
+Source     our own; networks, start and schedule are the demo's, the size is that of a 16:9 video.
 """
 
 from packnet_jax import config

@@ -22,7 +22,7 @@ FILES = sorted(p.stem for p in (Path(__file__).parents[1] / "configs").glob("[!_
 
 def loaded(name):
     raw = importlib.import_module(f"configs.{name}").get_config()
-    if raw.data.name == "kitti_raw":
+    if raw.data.name in ("kitti_raw", "image_folder"):
         raw.data.root = "somewhere"
     return raw
 
@@ -122,7 +122,7 @@ def test_a_misspelt_field_fails_where_it_is_written():
         ("data.image_shape", (100, 320), r"multiples of 32; nearest: \(96, 320\)"),
         ("data.image_shape", (96,), "expected tuple"),
         ("data.image_shape", (96.0, 320), r"image_shape\[0\]: given 96.0 \(float\), expected int"),
-        ("data.name", "nuscenes", "one of 'kitti_raw', 'synthetic_drive', ''"),
+        ("data.name", "nuscenes", "one of 'kitti_raw', 'synthetic_drive', "),
         ("data.input_depth_type", "lidar", "kitti_raw has 'velodyne', 'groundtruth', ''"),
         ("data.input_depth_resize", "linear", "one of 'keep_points', 'nearest'"),
         ("eval.compute_dtype", "float16", "one of 'float32', 'bfloat16'"),
@@ -333,7 +333,7 @@ def test_what_a_crop_or_depth_can_not_be_is_said(fields, message):
         config_lib.resolve(raw)
 
 
-def test_only_kitti_has_a_resized_variant():
+def test_rendered_streets_have_no_resized_variant():
     raw = config_lib.default()
     raw.data.name, raw.data.depth_type, raw.data.store_resized = "synthetic_drive", "dense", True
     raw.data.split, raw.data.eval_split = "train", "test"
