@@ -114,9 +114,7 @@ def _samples(store: FrameStore, data: DataConfig | None) -> _Part:
     reasons = "".join(f"; {count} are {reason}" for reason, count in left_out.items())
     warnings = []
     if usable == 0:
-        warnings.append(
-            f"no target has all of {needed}: nothing can be trained; record longer streams"
-        )
+        warnings.append(f"no target has {needed}: nothing can be trained; record longer streams")
     elif usable < USABLE_SHARE * wanted:
         warnings.append(
             f"only {usable} of {wanted} samples have {needed}; are frames missing, or the numbers "

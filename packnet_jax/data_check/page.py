@@ -53,17 +53,17 @@ def write_page(
         records = index.context[sample].tolist()
         records = [*records[:before], target, *records[before:]]
         cells = [
-            _cell(_with_mask(frames[r].image, frames.mask), _label(store, r, r == target))
+            _cell(
+                _with_mask(frames[r].image, frames.mask),
+                store[r].name,
+                before="target " if r == target else "",
+            )
             for r in records
         ]
         if store[target].depth() is not None:
             cells.append(_depth_cell(frames, target))
         rows.append(np.concatenate(cells, axis=1))
     write_image(path, np.concatenate(rows, axis=0))
-
-
-def _label(store: FrameStore, record: int, is_target: bool) -> str:
-    return f"{'target ' if is_target else ''}{store[record].name}"
 
 
 def _depth_cell(frames: ResizedFrames, record: int) -> np.ndarray:
@@ -84,15 +84,16 @@ def _with_mask(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     return np.where(mask[..., None], image, (image * 0.4 + _IGNORED * 0.6)).astype(np.uint8)
 
 
-def _cell(image: np.ndarray, label: str) -> np.ndarray:
-    """The picture at the page's width, below a line of text."""
+def _cell(image: np.ndarray, name: str, *, before: str = "") -> np.ndarray:
+    """The picture at the page's width, below a line of text: of a long name its end."""
     height = round(image.shape[0] * CELL_WIDTH / image.shape[1])
     resample = Image.Resampling.NEAREST if image.shape[1] < CELL_WIDTH else Image.Resampling.BOX
     cell = Image.new("RGB", (CELL_WIDTH + _BORDER, height + _LINE + _BORDER), "white")
     cell.paste(Image.fromarray(image).resize((CELL_WIDTH, height), resample), (0, _LINE))
     font = ImageFont.load_default(size=13)
     drawing = ImageDraw.Draw(cell)
-    while drawing.textlength(label, font=font) > CELL_WIDTH:  # the end of a name tells it apart
-        label = f"…{label.lstrip('…')[1:]}"
-    drawing.text((2, 1), label, fill="black", font=font)
+    short = name
+    while drawing.textlength(f"{before}{short}", font=font) > CELL_WIDTH:
+        short = f"…{short.lstrip('…')[1:]}"
+    drawing.text((2, 1), f"{before}{short}", fill="black", font=font)
     return np.asarray(cell)
