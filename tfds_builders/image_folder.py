@@ -246,7 +246,11 @@ class ImageFolder(FramesBuilder):
         """What people should know of this set, in words."""
         config = self.config
         num_frames = sum(len(stream.entries) for stream in config.streams)
-        notes = [f"intrinsics: {config.calibration.origin}"]
+        K = config.calibration.K
+        values = (
+            "" if K is None else f", fx {K[0, 0]:g} fy {K[1, 1]:g} cx {K[0, 2]:g} cy {K[1, 2]:g}"
+        )
+        notes = [f"intrinsics: {config.calibration.origin}{values}"]
         if config.static_threshold:
             notes.append(
                 f"static frames: {self._num_static} of {num_frames} differ by less than "

@@ -17,6 +17,7 @@ from packnet_jax.data.transforms import (
 )
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import encode_depth
+from tfds_builders.frames import encode_array
 
 SMALL = (12, 20)
 JITTER = (0.2, 0.2, 0.2, 0.05)
@@ -43,7 +44,8 @@ def joined(parts) -> Batch:
 
 
 def test_fields_have_their_shapes_and_types():
-    everything = pipeline(with_depth=True, with_pose=True, with_stereo=True).batch(0, 0)
+    asked = {"with_depth": True, "with_pose": True, "with_stereo": True}
+    everything = pipeline(masked_store(), **asked).batch(0, 0)
     shapes = {key: value.shape for key, value in everything._asdict().items()}
     assert shapes == {
         "rgb": (2, 12, 20, 3),
@@ -57,6 +59,7 @@ def test_fields_have_their_shapes_and_types():
         "context_T_target": (2, 2, 4, 4),
         "rgb_stereo": (2, 12, 20, 3),
         "stereo_T_target": (2, 4, 4),
+        "mask": (2, 12, 20, 1),
     }
     assert {value.dtype.name for value in everything} == {"float32", "int32", "bool"}
     assert everything.valid.all()
@@ -253,3 +256,41 @@ def test_input_depth_that_is_not_stored_is_named():
     evaluation = EvalPipeline(store, image_shape=SMALL, input_depth_feature="beams", num_threads=0)
     with pytest.raises(DataError, match="stream0/0 has no beams in dark"):
         list(evaluation)
+
+
+def masked_store() -> FrameStore:
+    """As `memory_store`, but the lowest 8 of 24 rows and the right 10 of 40 columns are ignored."""
+    counts = np.ones(SHAPE, bool)
+    counts[16:] = counts[:, 30:] = False
+    return memory_store(mask=encode_array(counts))
+
+
+def test_a_mask_is_cropped_and_resized_with_the_pictures():
+    (mask,) = pipeline(masked_store(), batch_size=1).batch(0, 0).mask
+    assert mask.dtype == np.float32
+    expected = np.zeros((*SMALL, 1), np.float32)
+    expected[:8, :15] = 1
+    np.testing.assert_array_equal(mask, expected)
+    (mask,) = pipeline(masked_store(), batch_size=1, crop=(12, 12, 0, 0)).batch(0, 0).mask
+    assert (mask[:4, :15] == 1).all()
+    assert mask[4:].sum() == mask[:, 15:].sum() == 0
+
+
+def test_without_a_mask_there_is_none_and_beside_one_all_pixels_count():
+    assert pipeline().batch(0, 0).mask is None
+    mixed = TrainPipeline(
+        masked_store(), memory_store(), image_shape=SMALL, batch_size=10, num_threads=0
+    )
+    batch = mixed.batch(0, 0)
+    is_whole = batch.mask.reshape(10, -1).all(axis=1)
+    np.testing.assert_array_equal(is_whole, batch.index >= 5)
+
+
+def test_evaluation_has_the_mask_at_the_full_size():
+    masked, plain = (
+        EvalPipeline(s, image_shape=SMALL, num_threads=0)[0]
+        for s in (masked_store(), memory_store())
+    )
+    assert masked.mask.shape == masked.depth.shape
+    assert masked.mask.sum() == 16 * 30
+    assert plain.mask is None

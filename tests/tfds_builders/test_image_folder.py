@@ -55,6 +55,7 @@ def test_given_intrinsics_are_those_of_every_frame(tmp_path):
     root = write_pictures(tmp_path / "walk", numbered(2))
     store = open_folder(tmp_path, root, intrinsics="60,61,40,24")
     np.testing.assert_array_equal(store[1].intrinsics, [[60, 0, 40], [0, 61, 24], [0, 0, 1]])
+    assert "fx 60 fy 61 cx 40 cy 24" in store.notes[0]
 
 
 def test_splits_are_blocks_at_the_end_of_every_stream(tmp_path):
