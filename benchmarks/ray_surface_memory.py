@@ -20,8 +20,9 @@ from absl import app, flags
 from packnet_jax.batch import Batch
 from packnet_jax.config import LossConfig, ModelConfig, NetworkConfig
 from packnet_jax.geometry.ray_surface import dummy_template
-from packnet_jax.objectives.ray_surface import ray_surface_objective
-from packnet_jax.sfm import Networks
+from packnet_jax.objectives.ray_surface import ray_surface
+from packnet_jax.ray_template import RayTemplate
+from packnet_jax.sfm import Networks, predict
 from packnet_jax.train.dashboard import memory_gib
 
 BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["4"], "Samples of a step; one row each.")
@@ -49,20 +50,21 @@ def make_batch(size: int, shape: tuple[int, int]) -> Batch:
 def main(_: Sequence[str]) -> None:
     """Prints a row per batch size."""
     shape = (HEIGHT.value, WIDTH.value)
+    template = RayTemplate(np.asarray(dummy_template(*shape)), np.ones(shape, bool))
+    objective = ray_surface(LossConfig(), template)
     networks = Networks.from_config(
-        ModelConfig(NetworkConfig("RaySurfaceResNet", "18"), NetworkConfig("PoseResNet", "18"))
+        ModelConfig(NetworkConfig("RaySurfaceResNet", "18"), NetworkConfig("PoseResNet", "18")),
+        objective.needs,
     )
     optimizer = optax.adam(2e-4)
 
     def train_step(variables, opt_state, batch):
-        def objective(params):
+        def loss(params):
             own = {**variables, "params": params}
-            result = ray_surface_objective(
-                networks, own, batch, LossConfig(), template=dummy_template(*shape), progress=0.5
-            )
-            return result.loss, result.batch_stats
+            predictions = predict(networks, own, batch, flip=False, needs=objective.needs)
+            return objective.measure(predictions, batch, 0.5).total, predictions.batch_stats
 
-        gradients, batch_stats = jax.grad(objective, has_aux=True)(variables["params"])
+        gradients, batch_stats = jax.grad(loss, has_aux=True)(variables["params"])
         updates, opt_state = optimizer.update(gradients, opt_state)
         params = optax.apply_updates(variables["params"], updates)
         return {"params": params, "batch_stats": batch_stats}, opt_state

@@ -1,8 +1,9 @@
 """Neural ray surfaces on OmniCam: depth of a catadioptric camera without a model of it.
 
 Command    python -m packnet_jax.infer --checkpoint=CHECKPOINT --input=PICTURES --output=DIR
-           OmniCam can not be read here yet: data.name is empty, and opening it an error.
-           There is no training with ray surfaces here.
+           The data: --config.data.root=OMNICAM, folders of pictures named 000000000.jpg and so on,
+           whose numbers say which are neighbours. Of a mirror, --config.data.frames.mask=PICTURE
+           leaves out what is not the scene.
 Expect     no published figures: OmniCam has no ground truth, and the original's table none.
 Source     Vasiljevic et al., 3DV 2020; packnet-sfm README (models, OmniCam),
            configs/train_omnicam.yaml.
@@ -20,8 +21,10 @@ def get_config():
     c.model.depth_net.imagenet_weights = c.model.pose_net.imagenet_weights = IMAGENET_WEIGHTS
     c.optim.depth.lr = c.optim.pose.lr = 2e-4
     c.optim.step_size, c.optim.gamma = 30, 0.5
-    c.data.name = ""
+    c.data.name = "image_folder"
+    c.data.split, c.data.eval_split = "train", "val"
     c.data.depth_type = ""
+    c.data.frames.pattern = "{:09}"
     c.data.image_shape = (384, 384)
     c.train.batch_size = 1
     c.train.num_epochs = 50

@@ -52,4 +52,5 @@ class Batch(NamedTuple):
     """Sparse depth that the depth network sees beside `rgb`, at its size, metres, 0 = none."""
 
     mask: Float[AnyArray, "b h w 1"] | None = None
-    """1 where a pixel of the target counts, 0 where losses leave it out; None: all count."""
+    """1 where the target's pixels count, 0 where losses must ignore them (a bonnet, a mirror's
+    ring); None where all count."""

@@ -256,6 +256,11 @@ def _violations(c: Config) -> list[str]:
         *data_rules(data),
         *_objective_rules(c),
         (
+            bool(data.depth_type) or not evaluation.median_baseline,
+            "data.depth_type, eval.median_baseline: given '' and True, but a median of depth needs "
+            "depth; set eval.median_baseline=False",
+        ),
+        (
             c.loss.photometric_reduce_op == "min" or not c.loss.automask_loss,
             "loss.photometric_reduce_op, loss.automask_loss: given 'mean' and True, but "
             "automasking compares minima; with 'mean' set loss.automask_loss=False",

@@ -64,10 +64,18 @@ DATASETS = {
         splits=("train", "val", "test"),
         can_store_resized=True,
     ),
+    "image_folder": DatasetKind(
+        depth_types=("", "files"),
+        input_depth_types=("",),
+        splits=("train", "val", "all"),
+        can_store_resized=True,
+    ),
 }
 SCANNED = ("velodyne", "lidar")
 """Depth types that a laser scanner's beams are told apart in."""
-DatasetName = Literal["kitti_raw", "kitti_odometry", "synthetic_drive", "ddad", "cityscapes", ""]
+DatasetName = Literal[
+    "kitti_raw", "kitti_odometry", "synthetic_drive", "ddad", "cityscapes", "image_folder", ""
+]
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,32 @@ class SyntheticConfig:
 
 
 @dataclass(frozen=True)
+class FolderConfig:
+    """The frames of `image_folder` (read only where `name` is that); `root` is a folder of pictures
+    with all that is below it, or a video."""
+
+    pattern: str = ""
+    """Which files: '' for all pictures in natural order, '*.png' for some, '*.mp4' for the videos
+    of a folder, or a number in braces, '{:09}', which then says what follows what."""
+    stride: int = within(1, 1)
+    """Keep one picture of so many: where the camera moves slowly, or a video has many a second."""
+    intrinsics: str = "auto"
+    """The camera: fx,fy,cx,cy in pixels of the pictures as they are, the path of a file (see
+    `tfds_builders.calibration`), or 'auto' for a guess."""
+    mask: str = ""
+    """Path of a picture of the same size; where it is 0 (a bonnet, a mirror's ring), pixels count
+    neither in losses nor in metrics."""
+    static_threshold: float = within(0.0, 0, 255)
+    """Leave out frames whose mean difference to the last one kept is less, in levels of 0 to 255;
+    0 keeps all, 1 or 2 drop those of a standing camera."""
+    val_fraction: float = within(0.1, 0, 1)
+    """Share at the end of every stream that is the split 'val', and not in 'train'."""
+    depth_root: str = ""
+    """Folder with a depth map under the name of each frame that has one, for depth_type 'files':
+    .npz with `depth` in metres, or 16-bit .png in 1/256 metre; 0 where there is none."""
+
+
+@dataclass(frozen=True)
 class SourceConfig:
     """One split of one data set; what differs between sets that are used together."""
 
@@ -96,16 +130,17 @@ class SourceConfig:
     root: str = ""
     """Folder of the raw data: the one that holds 2011_09_26/ and so on (kitti_raw), or
     leftImg8bit_sequence/ (cityscapes). For ddad the JSON that lists the scenes, such as ddad.json,
-    or its folder."""
+    or its folder; for image_folder a folder of pictures, or a video."""
     split: str = "eigen_zhou"
     """A known name; for kitti_raw also the path of a split file, for kitti_odometry sequences, such
-    as '09' or '00-08'."""
+    as '09' or '00-08', of image_folder 'train', 'val' or 'all'."""
     cameras: tuple[str, ...] = ()
     """Cameras of a rig (ddad, synthetic_drive), such as ('camera_01', 'camera_05'): each picture is
     a sample of its own. () for all there are."""
     depth_type: str = "velodyne"
     """Ground truth: 'velodyne' or 'groundtruth' (the improved one; kitti_raw), 'velodyne'
-    (kitti_odometry), 'dense' or 'lidar' (synthetic_drive), '' for none."""
+    (kitti_odometry), 'dense' or 'lidar' (synthetic_drive), 'lidar' (ddad), 'files'
+    (image_folder), '' for none: training then evaluates nothing, and shows pictures alone."""
     input_depth_type: str = ""
     """Sparse depth that the network gets beside the picture (PackNetSAN01): 'velodyne' or
     'groundtruth' (kitti_raw), 'lidar' (synthetic_drive, ddad), '' for none."""
@@ -118,6 +153,7 @@ class SourceConfig:
     """Share of the split's pictures that may be missing or damaged; they are skipped and counted.
     More of them are an error when the set is built. A single one is always let go."""
     synthetic: SyntheticConfig = SyntheticConfig()
+    frames: FolderConfig = FolderConfig()
 
     @property
     def title(self) -> str:
@@ -287,6 +323,11 @@ def _source_rules(s: SourceConfig, at: str) -> list[Rule]:
             not s.beams or not {s.depth_type, s.input_depth_type}.isdisjoint(SCANNED),
             f"{at}.beams: given {s.beams}, but neither depth_type nor input_depth_type is "
             f"{' or '.join(map(repr, SCANNED))}; set 0",
+        ),
+        (
+            s.name != "image_folder" or bool(s.frames.depth_root) == (s.depth_type == "files"),
+            f"{at}.depth_type, {at}.frames.depth_root: given {s.depth_type!r} and "
+            f"{s.frames.depth_root!r}; depth maps need both, 'files' and their folder",
         ),
         *(_synthetic_rules(s, at) if s.name == "synthetic_drive" else ()),
     ]

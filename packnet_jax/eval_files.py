@@ -31,10 +31,14 @@ class DepthFiles(NamedTuple):
     wanted: SaveDepthConfig
 
 
+def shown_indices(num_examples: int, num_pictures: int) -> list[int]:
+    """Which examples pictures are written of: so many, spread over all."""
+    return sorted(set(np.linspace(0, max(num_examples - 1, 0), num_pictures).astype(int).tolist()))
+
+
 def picture_writer(folder: Path, num_examples: int, num_pictures: int) -> Observer:
     """Writes `num_pictures` pictures, spread over the examples, each with its inverse depth."""
-    last = max(num_examples - 1, 0)
-    shown = set(np.linspace(0, last, num_pictures).astype(int).tolist())
+    shown = set(shown_indices(num_examples, num_pictures))
 
     def write(example: EvalExample, inv_depth: np.ndarray) -> None:
         if example.index in shown:

@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 from flax import linen as nn
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from tqdm import tqdm
 
 from packnet_jax import sharding
@@ -18,7 +18,7 @@ from packnet_jax.config import EvalConfig
 from packnet_jax.data.examples import EvalExample
 from packnet_jax.data.open import EvalSet
 from packnet_jax.depth_maps import fuse_flipped, inv_depth_to_depth
-from packnet_jax.eval_files import DepthFiles, Observer, depth_writer, picture_writer
+from packnet_jax.eval_files import DepthFiles, Observer, depth_writer, picture_writer, shown_indices
 from packnet_jax.image import flip_lr
 from packnet_jax.metrics.depth import METRIC_NAMES, DepthMetrics, depth_metrics
 from packnet_jax.report import Report, Row, listed, summarize
@@ -91,7 +91,7 @@ def evaluate(
     Raises:
         DataError: no example has a valid pixel.
     """
-    own = {name: {"depth_net": collection["depth_net"]} for name, collection in variables.items()}
+    own = _of_depth_net(variables)
     rows: list[Row] = []
     for example, raw, fused in _predictions(depth_net, own, examples, config, mesh):
         if not rows:
@@ -116,14 +116,16 @@ def evaluate_sets(
     """Evaluates each set on its own; `<name>.json` and pictures in `<name>/` are in the folder.
 
     Args:
+        sets: with ground truth.
         save: which further files to write of every picture, and where.
     """
-    for examples, name, split in sets:
+    for evaluation in sets:
+        examples, name = evaluation.examples, evaluation.name
         observers: list[Observer] = [
             picture_writer(folder / name, len(examples), config.num_pictures)
         ]
         if save is not None:
-            observers.append(depth_writer(save, name, split))
+            observers.append(depth_writer(save, name, evaluation.split))
         report = evaluate(
             depth_net,
             variables,
@@ -134,8 +136,30 @@ def evaluate_sets(
             mesh=mesh,
             observers=observers,
         )
+        if evaluation.notes:
+            report.protocol["notes"] = list(evaluation.notes)
         report.write(folder)
         yield report
+
+
+def show_sets(
+    depth_net: nn.Module,
+    variables: Variables,
+    sets: Iterable[EvalSet],
+    *,
+    config: EvalConfig,
+    mesh: Mesh,
+    folder: Path,
+) -> None:
+    """Writes pictures of a few predictions of each set into `<name>/`; needs no ground truth."""
+    own = _of_depth_net(variables)
+    for evaluation in sets:
+        examples = evaluation.examples
+        shown = shown_indices(len(examples), config.num_pictures)
+        write = picture_writer(folder / evaluation.name, len(examples), config.num_pictures)
+        chosen = [examples[index] for index in shown]
+        for example, _, fused in _predictions(depth_net, own, chosen, config, mesh):
+            write(example, fused[..., 0])
 
 
 def evaluate_constant(
@@ -151,6 +175,10 @@ def evaluate_constant(
     return _summary(rows, dataset=dataset, step=step, config=config)
 
 
+def _of_depth_net(variables: Variables) -> Variables:
+    return {name: {"depth_net": collection["depth_net"]} for name, collection in variables.items()}
+
+
 def _summary(rows: list[Row], *, dataset: str, step: int | None, config: EvalConfig) -> Report:
     counted = [row for row in rows if row["valid_pixels"] > 0]
     protocol = {
@@ -158,6 +186,7 @@ def _summary(rows: list[Row], *, dataset: str, step: int | None, config: EvalCon
         "input": listed(row["input"] for row in counted),
         "input_depth": listed(row["input_depth"] for row in counted),
         "crop": config.crop or "none",
+        "mask": listed(row["mask"] for row in counted),
         "min_depth": config.min_depth,
         "max_depth": config.max_depth,
         "scale_output": config.scale_output,
@@ -234,6 +263,7 @@ def _row(
     row["ground_truth"] = example.depth_source or "depth as stored in the data set"
     row["input_depth"] = example.input_depth_source or "none"
     row["input"] = "whole picture"
+    row["mask"] = "none" if example.mask is None else "pixels outside the set's mask do not count"
     if example.box is not None:
         height, width = example.box.shape
         row["input"] = f"{height}x{width} from row {example.box.top}, column {example.box.left}"
@@ -243,6 +273,7 @@ def _row(
         raw[..., 0],
         fused[..., 0],
         example.depth,
+        example.mask,
         crop=config.crop,
         min_depth=config.min_depth,
         max_depth=config.max_depth,
@@ -262,6 +293,7 @@ def _metrics_in_all_modes(
     raw: Float[Array, "h w"],
     fused: Float[Array, "h w"],
     ground_truth: Float[Array, "H W"],
+    mask: Bool[Array, "H W"] | None,
     *,
     crop: Literal["garg", ""],
     min_depth: float,
@@ -277,6 +309,7 @@ def _metrics_in_all_modes(
             crop=crop,
             scale_output=scale_output,
             median_scaling=mode.endswith("_gt"),
+            mask=mask,
         )
         for mode in MODES
     }

@@ -16,6 +16,7 @@ from ml_collections import config_flags
 
 from packnet_jax import config as config_lib
 from packnet_jax import runs
+from packnet_jax.command_line import parse_flags
 from packnet_jax.errors import ConfigError, PacknetError
 from packnet_jax.eval_config import Given
 
@@ -30,8 +31,6 @@ CHECKPOINT = flags.DEFINE_string(
     "With --mode=eval or eval_pose: a run's workdir, one step's folder in checkpoints/, a folder "
     "that packnet_jax.convert wrote, or a checkpoint of the original (.ckpt, .pth.tar).",
 )
-
-DEFAULTS = Path(__file__).parent / "defaults.py"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -69,25 +68,7 @@ def run() -> None:
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
-    """absl's parsing, with every way a config can fail to load as one ConfigError."""
-    try:
-        flags.FLAGS.set_default("config", str(DEFAULTS))  # flags may change these without a file
-        remaining = flags.FLAGS(argv)
-        if MODE.value == "train" and not flags.FLAGS["config"].present:
-            raise ConfigError("--config is missing; for example --config=configs/kitti.py")
-        _ = CONFIG.value.seed  # a file that could not be loaded raises its error only now
-        return remaining
-    except IndexError as error:
-        raise ConfigError(
-            "the INDEX of a flag --config.FIELD[INDEX] is beyond what the file of --config lists; "
-            "the flag changes an entry, and only the file can add one"
-        ) from error
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        # Messages that went through a KeyError arrive quoted and escaped.
-        text = str(error).replace("\\n", "\n").replace("\\'", "'").strip('"')
-        raise ConfigError(
-            f"the command line or the file of --config does not fit: {text}"
-        ) from error
+    return parse_flags(argv, needs_config=lambda: MODE.value == "train")
 
 
 def _print_error(error: PacknetError) -> int:

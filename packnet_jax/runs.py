@@ -17,7 +17,7 @@ from packnet_jax.baseline import median_inv_depth
 from packnet_jax.config import Config, SaveConfig
 from packnet_jax.convert.initial import with_initial_weights
 from packnet_jax.data.drives import open_drives
-from packnet_jax.data.open import DataSets, open_data_sets, open_evaluations
+from packnet_jax.data.open import DataSets, EvalSet, open_data_sets, open_evaluations
 from packnet_jax.errors import CheckpointError, ConfigError
 from packnet_jax.eval_config import Given, for_evaluation
 from packnet_jax.eval_files import DepthFiles
@@ -58,14 +58,16 @@ def train_run(config: Config, *, workdir: Path) -> None:
     if outcome.stopped_by is not None:
         print(f"Stopped by {outcome.stopped_by.name}; the same command resumes --workdir={workdir}")
         raise SystemExit(128 + outcome.stopped_by)
-    if not outcome.reports:
+    if outcome.num_steps == 0:
         print("Nothing to do: the run has reached its last step already.")
-    elif config.eval.median_baseline:
+    elif config.eval.median_baseline and outcome.reports:
         score_baseline(config, data, outcome.reports, workdir)
     print(f"Checkpoints  {workdir / checkpoint.CHECKPOINTS}")
     for evaluation in data.evaluations:
         pictures = workdir / "eval" / evaluation.name
-        print(f"Evaluation   {pictures}.json\nPictures     {pictures}")
+        if evaluation.has_depth:
+            print(f"Evaluation   {pictures}.json")
+        print(f"Pictures     {pictures}")
     print(f"Dashboard    tensorboard --logdir {workdir}")
 
 
@@ -84,6 +86,7 @@ def evaluate_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> tuple
     config, origin = for_evaluation(trained.config, given, unsaid=trained.unsaid)
     print(f"packnet_jax: evaluating {checkpoint_path}, step {trained.step}\n{origin}", flush=True)
     check_input_depth(config, trained.network)
+    check_ground_truth(config)
     prepare_workdir(workdir, None)
     folder = workdir / "eval"
     reports = []
@@ -170,12 +173,22 @@ def check_input_depth(config: Config, depth_net: nn.Module) -> None:
         )
 
 
+def check_ground_truth(config: Config) -> None:
+    """Raises ConfigError where there is nothing to compare with."""
+    without = [source.title for source in config.data.eval_sources if not source.depth_type]
+    if without:
+        raise ConfigError(
+            f"config.data.depth_type: empty, so {', '.join(without)} can not be evaluated; give "
+            "the type of its ground truth, or look at depth with python -m packnet_jax.infer"
+        )
+
+
 def score_baseline(
     config: Config, data: DataSets, reports: Sequence[Report], workdir: Path
 ) -> None:
     """Scores the training sets' per-pixel median depth map beside the network, and prints both."""
     inv_depth = median_inv_depth(data.train_examples, config.data.image_shape)
-    for evaluation, report in zip(data.evaluations, reports, strict=True):
+    for evaluation, report in zip(data.scored, reports, strict=True):
         baseline = evaluate_constant(
             inv_depth,
             evaluation.examples,
@@ -262,10 +275,23 @@ def _overview(config: Config, data: DataSets, workdir: Path, mesh: jax.sharding.
     return (
         f"packnet_jax: {names} at {height}x{width}, {config.objective}, batch "
         f"{config.train.batch_size} on {devices}\n"
-        f"Training on {len(data.train)} samples of {data.train_name}, evaluating on "
-        f"{' and '.join(f'{len(e.examples)} of {e.name}' for e in data.evaluations)}\n"
-        f"Workdir {workdir}"
+        f"Training on {len(data.train)} samples of {data.train_name}, {_evaluated(data)}\n"
+        + "".join(f"  {note}\n" for note in data.notes)
+        + f"Workdir {workdir}"
     )
+
+
+def _evaluated(data: DataSets) -> str:
+    def listed(sets: Sequence[EvalSet]) -> str:
+        return " and ".join(f"{len(e.examples)} of {e.name}" for e in sets)
+
+    if not data.scored:
+        return (
+            f"showing pictures of {listed(data.shown)}: without depth (data.depth_type) there is "
+            "no evaluation, and the latest checkpoints stay"
+        )
+    shown = f", showing pictures of {listed(data.shown)}" if data.shown else ""
+    return f"evaluating on {listed(data.scored)}{shown}"
 
 
 def _version(library: str) -> str:

@@ -136,6 +136,8 @@ def predict(
     mirrored = _flip_if(flip, batch.rgb)
     completed = ray_residual = None
     if needs.input_depth:
+        if batch.input_depth is None:
+            raise ValueError("the batch holds no sparse depth; open data with input_depth_type")
         inputs = mirrored, _flip_if(flip, batch.input_depth)
         output, depth_stats = run(
             "depth_net", inputs, key=dropout_key, method="with_and_without_depth"

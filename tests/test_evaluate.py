@@ -118,6 +118,7 @@ def test_the_report_says_everything(tmp_path):
         "ground_truth",
         "input",
         "input_depth",
+        "mask",
         "compute_dtype",
         "crop",
         "min_depth",
@@ -361,3 +362,15 @@ def test_the_median_map_is_of_the_part_that_is_shown():
     examples = [cropped_example(i) for i in range(3)]
     expected = np.median([e.box.cut(e.depth) for e in examples], axis=0)
     np.testing.assert_allclose(1 / median_inv_depth([examples], SHAPE), expected, rtol=1e-6)
+
+
+def test_errors_outside_the_mask_do_not_count():
+    sound = example(0)
+    spoilt = sound._replace(depth=sound.depth.copy(), mask=np.ones(sound.depth.shape, bool))
+    spoilt.depth[:5] *= 3
+    assert report_of([spoilt]).metrics["depth"]["abs_rel"] > 0.01
+    spoilt.mask[:5] = False
+    report = report_of([spoilt])
+    assert report.metrics["depth"]["abs_rel"] < 1e-6
+    assert report.per_image[0]["valid_pixels"] == spoilt.mask.sum()
+    assert report.protocol["mask"] == "pixels outside the set's mask do not count"

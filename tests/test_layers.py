@@ -19,6 +19,7 @@ LAYERS = {
     "packnet_jax.sharding": 0.5,
     "packnet_jax.eval_config": 0.7,
     "packnet_jax.defaults": 0.7,
+    "packnet_jax.command_line": 0.7,
     "packnet_jax.image": 1,
     "packnet_jax.depth_maps": 1,
     "packnet_jax.visualize": 1,
@@ -45,6 +46,7 @@ LAYERS = {
     "packnet_jax.evaluate_pose": 5,
     "packnet_jax.baseline": 5,
     "packnet_jax.infer": 5.5,  # evaluates as evaluate does
+    "packnet_jax.data_check": 5,
     "packnet_jax.train": 6,
     "packnet_jax.runs": 7,
     "packnet_jax.main": 8,

@@ -128,12 +128,14 @@ class FramesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     - `missing`: list of {name, reason};
     - `rigs`: only if the builder has any: list of the records that were taken at one moment, one
       for each camera, in the cameras' order; moments that lack one are left out;
+    - `mask`: which pixels of every picture count, bool [h, w] at its full size, as `encode_array`
+      writes it; only if some do not;
+    - `notes`: what people should know of the set, in words; optional;
     - `stored_shape`, `stored_crop`: only if pictures were cropped and resized before storing. The
       feature `full_shape` then holds their height and width before, and intrinsics and depth are
       those of the full picture;
-    - `ray_template`, `mask`: only of sets whose cameras are no pinholes but all alike, as
-      `encode_array` writes them: unit rays in the camera, float32 [1, 3, h, w], and the pixels that
-      see the scene, bool [h, w]. Depth is then along the ray.
+    - `ray_template`: only of sets whose cameras are no pinholes but all alike: unit rays in the
+      camera, float32 [1, 3, h, w], as `encode_array` writes them. Depth is then along the ray.
     """
 
     VERSION = tfds.core.Version("1.1.0")

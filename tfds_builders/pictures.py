@@ -12,6 +12,8 @@ from packnet_jax.errors import DataError
 CropBorders = tuple[int | float, ...]
 """See `crop_box`; () keeps the whole picture."""
 
+_THUMBNAIL_WIDTH = 64
+
 
 class Box(NamedTuple):
     """A part of a picture, in whole pixels; the last row and column are outside."""
@@ -109,6 +111,19 @@ def decode_image(data: bytes) -> np.ndarray:
     if image is None:
         raise ValueError("it is not a whole picture")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def grey_thumbnail(image: np.ndarray) -> np.ndarray:
+    """uint8 [h, w, 3] in grey levels at a width of 64, where the noise of single pixels is gone."""
+    height = max(1, round(_THUMBNAIL_WIDTH * image.shape[0] / image.shape[1]))
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (_THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
+    return small.astype(np.float32)
+
+
+def mean_difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Of two thumbnails, in levels of 0 to 255; how much a camera has moved between them."""
+    return float(np.abs(a - b).mean())
 
 
 def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

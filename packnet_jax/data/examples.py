@@ -44,6 +44,9 @@ class EvalExample(NamedTuple):
     input_depth_source: str = ""
     """Where that is from; empty without it."""
 
+    mask: np.ndarray | None = None
+    """Which pixels of the full picture, and so of `depth`, count, bool [H, W]; None if all do."""
+
 
 class EvalPipeline:
     """The targets of a store in the order of its split, each once.
@@ -101,6 +104,7 @@ class EvalPipeline:
             index=int(index),
             box=picture.box if self._framing.crop else None,
             depth_source=frame.depth_source,
+            mask=self._store.mask,
         )
         return self._with_input_depth(example, frame, picture.box)
 

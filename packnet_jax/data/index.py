@@ -1,5 +1,6 @@
 """Which frames make a sample: a target, its context, and the other eye's frame."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ def make_index(
             f"{store.name} has no moment that all its cameras saw, so there is nothing to stack; "
             "set `data.stack_cameras` to False, or `data.cameras` to those that were on together."
         )
-    offsets = np.array([*range(-back_context, 0), *range(1, forward_context + 1)], np.int64)
+    offsets = _offsets(back_context, forward_context)
     record_of, position_of = _positions(store)
     rows = []
     for stride in strides if len(offsets) else strides[:1]:
@@ -107,6 +108,34 @@ def _by_rig(
     row_of = {int(row[0]): row for row in rows}
     whole = (rig for rig in rigs.tolist() if all(record in row_of for record in rig))
     return [row_of[record] for rig in whole for record in rig]
+
+
+def count_left_out(
+    store: FrameStore,
+    *,
+    back_context: int = 0,
+    forward_context: int = 0,
+    strides: Sequence[int] = (1,),
+) -> dict[str, int]:
+    """How many samples `make_index` leaves out, by why the context is not all there."""
+    record_of, position_of = _positions(store)
+    reasons: Counter[str] = Counter()
+    for stride in strides:
+        offsets = stride * _offsets(back_context, forward_context)
+        for target in store.targets:
+            stream, number = position_of[int(target)]
+            numbers = store.streams[stream]["numbers"]
+            absent = [n for n in number + offsets if (stream, n) not in record_of]
+            if any(numbers[0] < n < numbers[-1] for n in absent):
+                reasons["beside a gap in their stream"] += 1
+            elif absent:
+                reasons["at the start or end of their stream"] += 1
+    return dict(reasons)
+
+
+def _offsets(back_context: int, forward_context: int) -> np.ndarray:
+    """Steps from a target to its context."""
+    return np.array([*range(-back_context, 0), *range(1, forward_context + 1)], np.int64)
 
 
 def _positions(

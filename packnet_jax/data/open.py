@@ -1,10 +1,12 @@
 """From a configuration to pipelines: which stores, which splits, which size."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from packnet_jax.config import Config
 from packnet_jax.data.examples import EvalPipeline
@@ -15,6 +17,8 @@ from packnet_jax.data.store import FrameStore
 from packnet_jax.data.transforms import resize_depth, resize_depth_nearest
 from packnet_jax.data_config import DataConfig, SourceConfig
 from packnet_jax.errors import ConfigError
+from packnet_jax.geometry.ray_surface import dummy_template
+from packnet_jax.ray_template import RayTemplate, load_template
 from tfds_builders.pictures import CropBorders
 
 INPUT_DEPTH_FEATURES = {
@@ -37,6 +41,10 @@ class EvalSet(NamedTuple):
     """Of its report."""
     split: str
     """Of its pictures' files."""
+    has_depth: bool = True
+    """Without ground truth, pictures of a few predictions are all that can be had."""
+    notes: tuple[str, ...] = ()
+    """What people should know of the set, in words."""
 
 
 class DataSets(NamedTuple):
@@ -47,8 +55,22 @@ class DataSets(NamedTuple):
     """The targets of each training set one by one, without jitter, with depth."""
     train_name: str
     evaluations: tuple[EvalSet, ...]
-    """At least one; the first chooses which checkpoints are the best."""
+    """The first that has depth chooses which checkpoints are the best."""
     num_context: int
+    notes: tuple[str, ...] = ()
+    """What people should know of the training sets, in words."""
+    ray_template: RayTemplate | None = None
+    """The camera that a ray surface starts from, where the objective learns one."""
+
+    @property
+    def scored(self) -> tuple[EvalSet, ...]:
+        """The evaluations with ground truth."""
+        return tuple(e for e in self.evaluations if e.has_depth)
+
+    @property
+    def shown(self) -> tuple[EvalSet, ...]:
+        """Those without."""
+        return tuple(e for e in self.evaluations if not e.has_depth)
 
 
 def open_data_sets(config: Config) -> DataSets:
@@ -59,8 +81,11 @@ def open_data_sets(config: Config) -> DataSets:
         DataError: files or splits are missing.
     """
     data = config.data
-    input_depths = _input_depths(data)
-    stores = [open_source(source, data, for_training=True) for source in data.train_sources]
+    sources = data.train_sources
+    if not config.needs.input_depth:  # which is then for evaluation alone
+        sources = [dataclasses.replace(source, input_depth_type="") for source in sources]
+    input_depths = _input_depths(data) if config.needs.input_depth else []
+    stores = [open_source(source, data, for_training=True) for source in sources]
     train = TrainPipeline(
         *stores,
         image_shape=data.image_shape,
@@ -88,6 +113,12 @@ def open_data_sets(config: Config) -> DataSets:
         train_name=_train_name(data.train_sources),
         evaluations=open_evaluations(config),
         num_context=data.back_context + data.forward_context,
+        notes=tuple(
+            f"{source.title}, {note}"
+            for source, store in zip(data.train_sources, stores, strict=True)
+            for note in store.notes
+        ),
+        ray_template=_ray_template(config, stores) if config.needs.ray_surface else None,
     )
 
 
@@ -107,9 +138,35 @@ def open_evaluations(config: Config) -> tuple[EvalSet, ...]:
             ),
             name,
             Path(source.split).stem,
+            has_depth=bool(source.depth_type),
+            notes=tuple(store.notes),
         )
         for source, store, name in zip(data.eval_sources, stores, data.eval_names, strict=True)
     )
+
+
+def _ray_template(config: Config, stores: Sequence[FrameStore]) -> RayTemplate:
+    """That of the file or else of the data, whose cameras are then alike; else a pinhole's."""
+    shape = config.data.image_shape
+    if config.loss.ray_template:
+        return load_template(Path(config.loss.ray_template).expanduser(), shape)
+    own = [store.ray_template for store in stores]
+    first = own[0]
+    if first is None and all(template is None for template in own):
+        return RayTemplate(np.asarray(dummy_template(*shape)), np.ones(shape, bool))
+    if first is None or any(t is None or not np.array_equal(t, first) for t in own):
+        raise ConfigError(
+            "config.data.more_train: a ray surface is learnt of one camera, but these sets have "
+            "several; train on those of one, or give config.loss.ray_template"
+        )
+    rays = np.moveaxis(first[0], 0, -1)
+    if rays.shape[:2] != shape:
+        raise ConfigError(
+            f"config.data.image_shape: given {shape}, but the set's rays are those of "
+            f"{rays.shape[0]}x{rays.shape[1]}; choose that, or give config.loss.ray_template"
+        )
+    mask = stores[0].mask
+    return RayTemplate(rays, np.ones(shape, bool) if mask is None else mask)
 
 
 def _input_depths(data: DataConfig) -> list[InputDepth]:

@@ -35,6 +35,8 @@ class TrainPipeline:
     Several stores are mixed sample by sample, so that a batch may hold frames of each. `Mix` says
     how often they come, and numbers the samples of all of them for `Batch.index`.
 
+    Batches hold a mask where any of the stores has one.
+
     Source: packnet-sfm `models/model_wrapper.py: setup_dataset`.
     Differs: the reference writes each set's samples down `repeat` times and shuffles an epoch as a
     whole; here repeats' common divisor is taken out, so that, for instance, a set alone has all its
@@ -119,6 +121,7 @@ class TrainPipeline:
                 with_pose=with_pose,
                 with_stereo=with_stereo,
                 input_depth=input_depth,
+                with_mask=any(other.mask is not None for other in stores),
                 cache_resized=cache_resized,
                 stack_cameras=stack_cameras,
             )

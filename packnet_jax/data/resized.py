@@ -6,7 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from packnet_jax.data.store import FrameStore, Framing, StoredFrame
-from packnet_jax.data.transforms import crop_box, resize_depth, resize_image, resize_intrinsics
+from packnet_jax.data.transforms import (
+    crop_box,
+    resize_depth,
+    resize_image,
+    resize_intrinsics,
+    resize_mask,
+)
 from packnet_jax.errors import DataError
 from tfds_builders.pictures import Box
 
@@ -77,6 +83,11 @@ def frame_picture(store: FrameStore, frame: StoredFrame, framing: Framing) -> Fr
     return FramedPicture(image, resize_intrinsics(intrinsics, box.shape, framing.shape), box)
 
 
+def framed_mask(mask: np.ndarray, framing: Framing) -> np.ndarray:
+    """Crops a mask [h, w] and then resizes it, as `frame_picture` its pictures."""
+    return resize_mask(crop_box(framing.crop, mask.shape).cut(mask), framing.shape)
+
+
 class ResizedFrames:
     """Frames at one size; a frame that is kept equals one made anew, so keeping is invisible."""
 
@@ -92,6 +103,8 @@ class ResizedFrames:
         check_framing(store, framing)
         self._store = store
         self._framing = framing
+        self.mask = None if store.mask is None else framed_mask(store.mask, framing)
+        """Which pixels count, bool [h, w]; None if all do."""
         self._kept: dict[Any, Any] | None = {} if is_kept else None
 
     def __getitem__(self, record: int) -> ResizedFrame:

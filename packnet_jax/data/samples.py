@@ -40,11 +40,12 @@ class SampleSet:
         with_pose: bool,
         with_stereo: bool,
         input_depth: InputDepth | None,
+        with_mask: bool,
         cache_resized: bool,
         stack_cameras: bool,
     ):
-        """Args as in `TrainPipeline`, with crop and shape together as `framing`, and this store's
-        input depth.
+        """Args as in `TrainPipeline`, with crop and shape together as `framing`, this store's input
+        depth, and `with_mask`, whether samples hold a mask: all ones where the store has none.
 
         Raises:
             DataError: if the store lacks what is asked for.
@@ -69,6 +70,7 @@ class SampleSet:
         self._jittering = tuple(jittering)
         self._with_depth, self._with_pose, self._with_stereo = with_depth, with_pose, with_stereo
         self._input_depth = input_depth
+        self._with_mask = with_mask
 
     def __len__(self) -> int:
         return len(self.index.target)
@@ -109,4 +111,8 @@ class SampleSet:
                 rgb_stereo=to_float(stereo.image),
                 stereo_T_target=target.stereo_T_camera.astype(np.float32),
             )
+        if self._with_mask:
+            mask = self._frames.mask
+            counts = np.ones(target.image.shape[:2], bool) if mask is None else mask
+            sample = sample._replace(mask=counts.astype(np.float32)[..., None])
         return sample

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from packnet_jax.data.store import FrameStore, open_store
-from packnet_jax.data_config import DATASETS, SCANNED, DataConfig, SourceConfig
+from packnet_jax.data_config import DATASETS, SCANNED, DataConfig, FolderConfig, SourceConfig
 from packnet_jax.errors import ConfigError
+from packnet_jax.visualize import read_depth
+from tfds_builders.calibration import Calibration
 from tfds_builders.frames import ALLOW_MISSING
 from tfds_builders.pictures import CropBorders
 
@@ -264,6 +266,59 @@ def open_cityscapes(
     )
 
 
+def open_image_folder(
+    *,
+    root: str,
+    tfds_dir: str,
+    split: str,
+    frames: FolderConfig,
+    needs_depth: bool = False,
+    stored_shape: tuple[int, int] | None = None,
+    stored_crop: CropBorders = (),
+    allow_missing: float = ALLOW_MISSING,
+) -> FrameStore:
+    """The frames of a folder or video; see `tfds_builders.image_folder`.
+
+    Args:
+        root: the folder or video.
+        tfds_dir: where built sets are kept.
+        split: 'train', 'val' or 'all'.
+        frames: which files, which camera, what is left out.
+        needs_depth: whether frames without depth are no targets.
+        stored_shape: height and width to store pictures at; None for the files as they are.
+        stored_crop: what to cut off before, with `stored_shape`.
+        allow_missing: share of the targets that may be damaged.
+
+    Raises:
+        ConfigError: the intrinsics are neither numbers nor a file.
+        DataError: there are no such pictures, or files beside them do not fit.
+    """
+    from tfds_builders.image_folder import ImageFolder
+
+    return open_store(
+        partial(
+            ImageFolder.from_options,
+            data_dir=str(Path(tfds_dir).expanduser()),
+            root=root,
+            split=split,
+            pattern=frames.pattern,
+            stride=frames.stride,
+            calibration=Calibration.parse(
+                frames.intrinsics, setting="config.data.frames.intrinsics"
+            ),
+            mask=frames.mask,
+            static_threshold=frames.static_threshold,
+            val_fraction=frames.val_fraction,
+            depth_root=frames.depth_root,
+            read_depth=read_depth,
+            needs_depth=needs_depth,
+            stored_shape=stored_shape,
+            stored_crop=stored_crop,
+        ),
+        allow_missing=allow_missing,
+    )
+
+
 def _kitti_raw(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
     return open_kitti_raw(
         root=source.root,
@@ -344,10 +399,24 @@ def _cityscapes(source: SourceConfig, data: DataConfig, for_training: bool) -> F
     )
 
 
+def _image_folder(source: SourceConfig, data: DataConfig, for_training: bool) -> FrameStore:
+    return open_image_folder(
+        root=source.root,
+        tfds_dir=data.tfds_dir,
+        split=source.split,
+        frames=source.frames,
+        needs_depth=bool(source.depth_type) and not for_training,
+        stored_shape=data.image_shape if data.store_resized else None,
+        stored_crop=_crop(data, for_training) if data.store_resized else (),
+        allow_missing=source.allow_missing,
+    )
+
+
 _OPENERS: Mapping[str, Callable[[SourceConfig, DataConfig, bool], FrameStore]] = {
     "kitti_raw": _kitti_raw,
     "kitti_odometry": _kitti_odometry,
     "synthetic_drive": _synthetic_drive,
     "ddad": _ddad,
     "cityscapes": _cityscapes,
+    "image_folder": _image_folder,
 }

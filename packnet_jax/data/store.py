@@ -143,6 +143,8 @@ class FrameStore:
         self.depth_sources: Mapping[str, int] = metadata.get("depth_sources", {})
         self.rigs = np.array(metadata.get("rigs", ()), np.int64)
         """Records by moment and camera, [moments, cameras]; empty without several cameras."""
+        self.notes: Sequence[str] = metadata.get("notes", ())
+        """What people should know of the set, in words: a guessed camera, frames left out."""
         self.framing: Framing | None = None
         """How pictures were cropped and resized before storing; None if they were not."""
         if "stored_shape" in metadata:
@@ -152,7 +154,7 @@ class FrameStore:
         """Unit rays of every pixel, float32 [1, 3, h, w], where the cameras are no pinholes; else
         None. Depth is then along the ray."""
         self.mask = _array(metadata, "mask")
-        """Pixels that see the scene, bool [h, w]; None for all."""
+        """Which pixels of every picture count, bool [h, w] at its full size; None if all do."""
         self._source = source
 
     def __len__(self) -> int:
@@ -219,6 +221,8 @@ def open_store(
         have = f"{len(store.targets)} targets remain"
         number = len(store.missing)
         logging.warning("%s lacks %d frames (%s), first: %s", full_name, number, have, first)
+    for note in store.notes:
+        logging.info("%s: %s", full_name, note)
     if len(store.depth_sources) > 1:
         mixed = ", ".join(f"{count} {name}" for name, count in store.depth_sources.items())
         logging.warning("%s mixes sources of depth: %s", full_name, mixed)

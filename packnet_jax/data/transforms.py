@@ -11,6 +11,7 @@ __all__ = [
     "resize_depth_nearest",
     "resize_image",
     "resize_intrinsics",
+    "resize_mask",
     "sparsify",
     "to_float",
 ]
@@ -81,6 +82,15 @@ def sparsify(depth: np.ndarray, keep: tuple[float, float], rng: np.random.Genera
         return depth.astype(np.float32)
     share = rng.uniform(low, high)
     return np.where(rng.random(depth.shape) < share, depth, 0).astype(np.float32)
+
+
+def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resizes bool [h, w] to `shape`; each pixel is that of the nearest centre, as in pictures."""
+    height, width = shape
+    resized = cv2.resize(
+        mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+    )
+    return resized > 0
 
 
 def to_float(image: np.ndarray) -> np.ndarray:

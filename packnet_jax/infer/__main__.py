@@ -13,12 +13,12 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from packnet_jax.errors import ConfigError, PacknetError
-from packnet_jax.infer.calibration import Calibration
 from packnet_jax.infer.options import Options, parse_image_shape
 from packnet_jax.infer.outputs import CloudOptions
 from packnet_jax.infer.run import infer
 from packnet_jax.infer.scaling import parse_scale
 from packnet_jax.infer.targets import KINDS
+from tfds_builders.calibration import Calibration
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or one step's folder.")
 INPUT = flags.DEFINE_string(

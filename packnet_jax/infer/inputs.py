@@ -14,9 +14,7 @@ from numpy import ndarray
 from PIL import Image
 
 from packnet_jax.errors import DataError
-
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ts")
+from tfds_builders.folder_files import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 
 class Frame(NamedTuple):

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from packnet_jax.data_config import SHAPE_MULTIPLE
 from packnet_jax.errors import ConfigError
-from packnet_jax.infer.calibration import Calibration
 from packnet_jax.infer.outputs import CloudOptions
 from packnet_jax.infer.scaling import AsPredicted, Scaling
+from tfds_builders.calibration import Calibration
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from flax import linen as nn
@@ -20,7 +21,7 @@ from packnet_jax.data.transforms import resize_image, to_float
 from packnet_jax.depth_maps import inv_depth_to_depth
 from packnet_jax.errors import ConfigError, DataError
 from packnet_jax.evaluate import predict_pair
-from packnet_jax.infer.calibration import Calibration
+from packnet_jax.geometry.pinhole import scale_intrinsics
 from packnet_jax.infer.inputs import Frame, Source, Unreadable, open_input
 from packnet_jax.infer.options import Options
 from packnet_jax.infer.outputs import Writer, open_writer
@@ -35,6 +36,7 @@ from packnet_jax.infer.targets import PLY, Targets, check_targets, choose_target
 from packnet_jax.sfm import Variables, infer_inv_depth
 from packnet_jax.signals import StopSignal, stop_signal
 from packnet_jax.trained import TrainedNetwork, load_depth_network
+from tfds_builders.calibration import Calibration
 
 
 class Outcome(NamedTuple):
@@ -163,7 +165,7 @@ def _predict_batch(
     rgb = np.stack([to_float(resize_image(image, shape)) for image in images])
     cameras: Iterable[ndarray | None] = itertools.repeat(None)
     if options.calibration is not None:
-        cameras = [options.calibration.resized(image.shape[:2], shape) for image in images]
+        cameras = [resized_intrinsics(options.calibration, i.shape[:2], shape) for i in images]
     padding = np.repeat(rgb[-1:], options.batch_size - len(group), axis=0)
     inv_depth = predict(
         trained.network,
@@ -174,6 +176,19 @@ def _predict_batch(
     depth = inv_depth_to_depth(inv_depth)
     maps = (np.asarray(values)[..., 0] for values in (inv_depth, depth))
     return map(Prediction, names, rgb, *maps, cameras)
+
+
+def resized_intrinsics(
+    calibration: Calibration, from_shape: tuple[int, int], to_shape: tuple[int, int]
+) -> Float[ndarray, "3 3"]:
+    """K, float32, of a picture resized about its outer edges.
+
+    Raises:
+        DataError: see `Calibration.at`.
+    """
+    (from_height, from_width), (to_height, to_width) = from_shape, to_shape
+    K = jnp.asarray(calibration.at(from_shape), jnp.float32)
+    return np.asarray(scale_intrinsics(K, to_width / from_width, to_height / from_height))
 
 
 def _notes(factor: float, options: Options) -> dict[str, str | float]:

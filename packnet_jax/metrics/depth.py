@@ -79,11 +79,12 @@ def depth_metrics(
     crop: Literal["garg", ""],
     median_scaling: bool,
     scale_output: Literal["resize", "top-center"] = "resize",
+    mask: Bool[Array, "H W"] | None = None,
 ) -> DepthMetrics:
     """Compares a predicted depth map with the measured one.
 
-    Pixels count where min_depth < ground truth < max_depth, inside the crop. The prediction is
-    brought to the size of the ground truth, scaled, then held within the two bounds.
+    Pixels count where min_depth < ground truth < max_depth, inside the crop and the mask. The
+    prediction is brought to the size of the ground truth, scaled, then held within the two bounds.
 
     Args:
         depth: Prediction, metres, or of any scale with `median_scaling`.
@@ -93,6 +94,7 @@ def depth_metrics(
         crop: 'garg', or '' for the whole image.
         median_scaling: Multiply the prediction by the ratio of the (lower) medians.
         scale_output: See `fit_to_ground_truth`.
+        mask: False where pixels do not count.
 
     Raises:
         ValueError: An option is unknown.
@@ -107,6 +109,8 @@ def depth_metrics(
     valid = (ground_truth > min_depth) & (ground_truth < max_depth)
     if crop == "garg":
         valid &= garg_crop_mask(*ground_truth.shape)
+    if mask is not None:
+        valid &= mask
     num_valid = jnp.sum(valid)
 
     scale = jnp.ones((), predicted.dtype)

@@ -1,7 +1,7 @@
 """What every objective is, and what it says of a batch."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from jaxtyping import Array, Float
 
@@ -11,6 +11,16 @@ from packnet_jax.sfm import Predictions
 
 Progress = Float[Array, ""] | float
 """How far training has come, in [0, 1]."""
+
+
+T = TypeVar("T")
+
+
+def given(value: T | None, what: str) -> T:
+    """The value; raises ValueError where a batch or its predictions lack it."""
+    if value is None:
+        raise ValueError(f"the objective needs {what}, but there is none")
+    return value
 
 
 class Pictures(NamedTuple):

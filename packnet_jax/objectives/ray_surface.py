@@ -12,7 +12,7 @@ from packnet_jax.geometry.ray_surface import (
 )
 from packnet_jax.loss_config import LossConfig, needs_of
 from packnet_jax.losses.ray_surface import ray_surface_photometric_loss
-from packnet_jax.objectives.objective import Measured, Objective, Pictures, Progress
+from packnet_jax.objectives.objective import Measured, Objective, Pictures, Progress, given
 from packnet_jax.objectives.self_supervised import upsampled
 from packnet_jax.ray_template import RayTemplate
 from packnet_jax.sfm import Predictions
@@ -34,8 +34,8 @@ def ray_surface(loss: LossConfig, template: RayTemplate) -> Objective:
     start, end = loss.ray_start_temperature or fitting, loss.ray_end_temperature or fitting
 
     def measure(predictions: Predictions, batch: Batch, progress: Progress) -> Measured:
-        if predictions.context_T_target is None or predictions.ray_residual is None:
-            raise ValueError("a ray surface needs its network's rays, and motion; one is missing")
+        motion = given(predictions.context_T_target, "predicted motion")
+        residual = given(predictions.ray_residual, "a predicted ray surface")
         if template.rays.shape[:2] != batch.rgb.shape[1:3]:
             raise ValueError(
                 f"the ray template is {template.rays.shape[0]}x{template.rays.shape[1]}, the "
@@ -51,8 +51,8 @@ def ray_surface(loss: LossConfig, template: RayTemplate) -> Objective:
             batch.rgb_original,
             batch.rgb_context_original,
             pyramid,
-            compose_rays(jnp.asarray(template.rays), predictions.ray_residual, weight),
-            predictions.context_T_target,
+            compose_rays(jnp.asarray(template.rays), residual, weight),
+            motion,
             temperature=temperature,
             half_resolution=loss.ray_half_resolution,
             num_scales=loss.num_scales,

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from packnet_jax.batch import Batch
 from packnet_jax.loss_config import LossConfig, needs_of
 from packnet_jax.losses.reprojected import reprojected_distance_loss
-from packnet_jax.objectives.objective import Measured, Objective, Progress
+from packnet_jax.objectives.objective import Measured, Objective, Progress, given
 from packnet_jax.objectives.self_supervised import measure_self_supervised, upsampled
-from packnet_jax.objectives.semi_supervised import with_measured
+from packnet_jax.objectives.semi_supervised import counted_depth, with_measured
 from packnet_jax.sfm import Predictions
 
 
@@ -24,9 +24,9 @@ def reprojected(loss: LossConfig) -> Objective:
         learnt = measure_self_supervised(loss, predictions, batch, progress)
         distance = reprojected_distance_loss(
             upsampled(loss, predictions.inv_depth_pyramid),
-            batch.depth,
+            counted_depth(batch),
             batch.intrinsics,
-            predictions.context_T_target,
+            given(predictions.context_T_target, "predicted motion"),
             num_scales=loss.supervised_num_scales,
             update_pose=loss.reprojected_updates_pose,
         )

@@ -9,7 +9,7 @@ from packnet_jax.batch import Batch
 from packnet_jax.image import resize_nearest
 from packnet_jax.loss_config import LossConfig, needs_of
 from packnet_jax.losses.photometric import multi_view_photometric_loss
-from packnet_jax.objectives.objective import Measured, Objective, Pictures, Progress
+from packnet_jax.objectives.objective import Measured, Objective, Pictures, Progress, given
 from packnet_jax.sfm import Predictions
 
 
@@ -26,15 +26,13 @@ def measure_self_supervised(
     loss: LossConfig, predictions: Predictions, batch: Batch, progress: Progress
 ) -> Measured:
     """Terms `photometric_loss` and `smoothness_loss`, which add up to the total."""
-    if predictions.context_T_target is None:
-        raise ValueError("the self-supervised loss needs motion, but no pose network has run")
     pyramid = upsampled(loss, predictions.inv_depth_pyramid)
     result = multi_view_photometric_loss(
         batch.rgb_original,
         batch.rgb_context_original,
         pyramid,
         batch.intrinsics,
-        predictions.context_T_target,
+        given(predictions.context_T_target, "predicted motion"),
         num_scales=loss.num_scales,
         ssim_loss_weight=loss.ssim_loss_weight,
         smooth_loss_weight=loss.smooth_loss_weight,
@@ -46,6 +44,7 @@ def measure_self_supervised(
         padding_mode=loss.padding_mode,
         progressive_scaling=loss.progressive_scaling,
         progress=progress,
+        mask=batch.mask,
     )
     pictures = Pictures(
         rgb=batch.rgb_original[0],

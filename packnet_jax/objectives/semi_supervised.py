@@ -9,7 +9,7 @@ from packnet_jax.depth_maps import depth_to_inv_depth
 from packnet_jax.loss_config import LossConfig, needs_of
 from packnet_jax.losses.photometric import scale_weights
 from packnet_jax.losses.supervised import supervised_loss
-from packnet_jax.objectives.objective import Measured, Objective, Pictures, Progress
+from packnet_jax.objectives.objective import Measured, Objective, Pictures, Progress, given
 from packnet_jax.objectives.self_supervised import measure_self_supervised, upsampled
 from packnet_jax.sfm import Predictions
 
@@ -53,11 +53,17 @@ def compare_with_measured(
     """The supervised loss of predictions for a batch that holds depth."""
     return supervised_loss(
         pyramid,
-        depth_to_inv_depth(batch.depth),
+        depth_to_inv_depth(counted_depth(batch)),
         supervised_method=loss.supervised_method,
         supervised_num_scales=loss.supervised_num_scales,
         scale_weights=scale_weights(loss.supervised_num_scales, loss.progressive_scaling, progress),
     )
+
+
+def counted_depth(batch: Batch) -> Float[Array, "b h w 1"]:
+    """What was measured, 0 where the mask says that pixels do not count."""
+    depth = given(batch.depth, "measured depth")
+    return depth if batch.mask is None else depth * batch.mask
 
 
 def shown(pyramid: tuple[Float[Array, "b _h _w 1"], ...]) -> Float[Array, "h w 1"]:
@@ -67,4 +73,4 @@ def shown(pyramid: tuple[Float[Array, "b _h _w 1"], ...]) -> Float[Array, "h w 1
 
 def with_measured(pictures: Pictures, batch: Batch) -> Pictures:
     """The pictures and what was measured."""
-    return pictures._replace(measured_inv_depth=depth_to_inv_depth(batch.depth[0]))
+    return pictures._replace(measured_inv_depth=depth_to_inv_depth(counted_depth(batch)[0]))

@@ -3,7 +3,7 @@
 from packnet_jax.batch import Batch
 from packnet_jax.loss_config import LossConfig, needs_of
 from packnet_jax.losses.velocity import velocity_loss
-from packnet_jax.objectives.objective import Measured, Objective, Progress
+from packnet_jax.objectives.objective import Measured, Objective, Progress, given
 from packnet_jax.objectives.self_supervised import measure_self_supervised
 from packnet_jax.sfm import Predictions
 
@@ -18,7 +18,10 @@ def velocity(loss: LossConfig) -> Objective:
 
     def measure(predictions: Predictions, batch: Batch, progress: Progress) -> Measured:
         learnt = measure_self_supervised(loss, predictions, batch, progress)
-        speed = velocity_loss(predictions.context_T_target, batch.context_T_target)
+        speed = velocity_loss(
+            given(predictions.context_T_target, "predicted motion"),
+            given(batch.context_T_target, "measured motion"),
+        )
         total = learnt.total + loss.velocity_loss_weight * speed
         return learnt._replace(total=total, terms=learnt.terms | {"velocity_loss": speed})
 

@@ -18,7 +18,7 @@ from packnet_jax.convert.initial import with_initial_weights
 from packnet_jax.data.meter import BatchIterator
 from packnet_jax.data.open import DataSets
 from packnet_jax.errors import TrainingError
-from packnet_jax.evaluate import evaluate_sets
+from packnet_jax.evaluate import evaluate_sets, show_sets
 from packnet_jax.objectives import make_objective
 from packnet_jax.report import Report
 from packnet_jax.sfm import Networks
@@ -34,9 +34,11 @@ class Outcome(NamedTuple):
 
     state: TrainState
     reports: tuple[Report, ...]
-    """The last evaluation of every set; () if the run was stopped before one."""
+    """The last evaluation of every set that has depth; () if the run was stopped before one."""
     stopped_by: signal.Signals | None
     """The signal that asked to stop, or None after the last step."""
+    num_steps: int
+    """How many steps it took; 0 if the last had been reached before."""
 
 
 def train(
@@ -102,7 +104,7 @@ def train(
                 reports = _evaluate(done, state, config, networks, data, workdir, mesh)
                 for report in reports:
                     dashboard.report(done, report)
-                metrics = reports[0].scalars()
+                metrics = reports[0].scalars() if reports else None
             if done % config.train.checkpoint_every_steps == 0 or metrics or is_last:
                 checkpointer.save(
                     done,
@@ -115,7 +117,7 @@ def train(
                 break
         watch.finish()
         bar.close()
-    return Outcome(state, reports, stop.received)
+    return Outcome(state, reports, stop.received, int(state.step) - first_step)
 
 
 def _start(
@@ -174,16 +176,28 @@ def _evaluate(
     workdir: Path,
     mesh: Mesh,
 ) -> tuple[Report, ...]:
-    """Evaluates each set, writes reports and pictures, shows tables above the progress bar."""
+    """Evaluates each set, writes reports and pictures, shows tables above the progress bar.
+
+    Of sets without depth, pictures are all there is.
+    """
+    folder = workdir / "eval"
+    show_sets(
+        networks.depth_net,
+        state.variables,
+        data.shown,
+        config=config.eval,
+        mesh=mesh,
+        folder=folder,
+    )
     reports = []
     for report in evaluate_sets(
         networks.depth_net,
         state.variables,
-        data.evaluations,
+        data.scored,
         step=step,
         config=config.eval,
         mesh=mesh,
-        folder=workdir / "eval",
+        folder=folder,
     ):
         tqdm.write(report.table())
         sys.stdout.flush()  # a log file shows it now, too

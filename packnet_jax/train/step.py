@@ -162,7 +162,7 @@ def _without(paths: Sequence[str], tree: Any, is_frozen: Bool[Array, ""]) -> Any
     """The tree with 0 for everything below the paths ("depth_net/encoder"), if that is frozen."""
     if not paths:
         return tree
-    flat = flatten_dict(tree, sep="/")
+    flat: dict[str, Any] = flatten_dict(tree, sep="/")
     below = tuple(f"{path}/" for path in paths)
     return unflatten_dict(
         {k: jnp.where(is_frozen, 0, v) if k.startswith(below) else v for k, v in flat.items()},

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from frame_stores import metadata
 
-from packnet_jax.data.index import make_index
+from packnet_jax.data.index import count_left_out, make_index
 from packnet_jax.data.store import FrameStore
 from packnet_jax.errors import DataError
 
@@ -117,3 +117,17 @@ def test_every_stride_goes_through_the_moments():
 def test_there_must_be_rigs_to_stack():
     with pytest.raises(DataError, match=r"nothing to stack; set `data\.stack_cameras` to False"):
         make_index(SEVEN, stack_cameras=True)
+
+
+def test_what_is_left_out_is_counted_by_its_reason():
+    gap = store([3, 4], range(7), numbers=[[0, 1, 2], [5, 6, 8, 9]])
+    context = {"back_context": 1, "forward_context": 1}
+    assert count_left_out(gap, **context) == {
+        "at the start or end of their stream": 4,
+        "beside a gap in their stream": 2,
+    }
+    for options in (context, {"back_context": 2}, {"forward_context": 1, "strides": (1, 2)}):
+        wanted = 7 * len(options.get("strides", (1,)))
+        left = sum(count_left_out(SEVEN, **options).values())
+        assert wanted - left == len(samples(SEVEN, **options))
+    assert count_left_out(SEVEN) == {}

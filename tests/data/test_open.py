@@ -2,16 +2,19 @@
 
 import shutil
 
+import folders
 import numpy as np
 import pytest
 from fake_kitti import DATE, frame_name, make_kitti, sparse_depth, write_groundtruth
 from fake_odometry import make_odometry
+from folders import numbered, write_pictures
 
 from packnet_jax import config as config_lib
 from packnet_jax.data.open import open_data_sets, open_evaluations
 from packnet_jax.data.sources import open_source
 from packnet_jax.data_config import DATASETS
 from packnet_jax.errors import ConfigError, DataError
+from packnet_jax.visualize import write_depth
 
 
 def streets(tmp_path):
@@ -194,3 +197,23 @@ def test_an_absent_root_is_named(tmp_path):
     raw.data.root, raw.data.tfds_dir = str(tmp_path / "nowhere"), str(tmp_path / "tfds")
     with pytest.raises(DataError, match="eigen_test"):
         open_evaluations(config_lib.resolve(raw))
+
+
+def test_own_frames_are_evaluated_where_they_have_depth(tmp_path):
+    root = write_pictures(tmp_path / "walk", numbered(6))
+    write_depth(tmp_path / "depth" / "frame5.npz", np.full(folders.SHAPE, 3, np.float32))
+    raw = config_lib.default()
+    raw.data.name, raw.data.root, raw.data.depth_type = "image_folder", str(root), "files"
+    raw.data.split, raw.data.eval_split = "train", "val"
+    raw.data.tfds_dir, raw.data.image_shape = str(tmp_path / "tfds"), (32, 64)
+    raw.data.frames.depth_root = str(tmp_path / "depth")
+    raw.data.frames.val_fraction = 0.4
+    data = open_data_sets(config_lib.resolve(raw))
+    (scored,) = data.scored
+    assert data.shown == ()
+    assert [e.name for e in scored.examples] == ["frame5"]
+    assert any("guessed" in note for note in (*scored.notes, *data.notes))
+    raw.data.depth_type = raw.data.frames.depth_root = ""
+    data = open_data_sets(config_lib.resolve(raw))
+    assert data.scored == ()
+    assert [e.name for e in data.shown[0].examples] == ["frame3", "frame4", "frame5"]

@@ -18,6 +18,7 @@ from packnet_jax.data.transforms import (
 )
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import encode_depth
+from tfds_builders.frames import encode_array
 
 SMALL = (12, 20)
 JITTER = (0.2, 0.2, 0.2, 0.05)
@@ -31,14 +32,15 @@ def pipeline(store=None, **options) -> TrainPipeline:
 BEAMS = InputDepth("beams")
 
 
-def with_beams(length: int = 7) -> FrameStore:
-    """`memory_store` with sparse depth beside the pictures."""
+def with_beams(length: int = 7, **more) -> FrameStore:
+    """`memory_store` with sparse depth beside the pictures; keywords are more metadata."""
     records = [
         record(f"s/{i}", i, features={"beams": encode_depth(sparse_depth(100 + i, SHAPE))})
         for i in range(length)
     ]
     stereo = [min(i + 1, length - 1) for i in range(length)]
-    return FrameStore(records, metadata([length], range(1, 6), stereo=stereo), name="beams")
+    stored = metadata([length], range(1, 6), stereo=stereo, **more)
+    return FrameStore(records, stored, name="beams")
 
 
 def assert_equal(actual: Batch, expected: Batch) -> None:
@@ -57,9 +59,9 @@ def joined(parts) -> Batch:
 
 
 def test_fields_have_their_shapes_and_types():
-    everything = pipeline(
-        with_beams(), with_depth=True, with_pose=True, with_stereo=True, input_depths=[BEAMS]
-    ).batch(0, 0)
+    asked = {"with_depth": True, "with_pose": True, "with_stereo": True}
+    masked = with_beams(mask=encode_array(np.ones(SHAPE, bool)))
+    everything = pipeline(masked, input_depths=[BEAMS], **asked).batch(0, 0)
     shapes = {key: value.shape for key, value in everything._asdict().items()}
     assert shapes == {
         "rgb": (2, 12, 20, 3),
@@ -74,6 +76,7 @@ def test_fields_have_their_shapes_and_types():
         "rgb_stereo": (2, 12, 20, 3),
         "stereo_T_target": (2, 4, 4),
         "input_depth": (2, 12, 20, 1),
+        "mask": (2, 12, 20, 1),
     }
     assert {value.dtype.name for value in everything} == {"float32", "int32", "bool"}
     assert everything.valid.all()
@@ -381,3 +384,41 @@ def test_mixed_rigs_must_have_as_many_cameras():
         TrainPipeline(
             rig_store(), rig_store(cameras=2), image_shape=SMALL, batch_size=6, stack_cameras=True
         )
+
+
+def masked_store() -> FrameStore:
+    """As `memory_store`, but the lowest 8 of 24 rows and the right 10 of 40 columns are ignored."""
+    counts = np.ones(SHAPE, bool)
+    counts[16:] = counts[:, 30:] = False
+    return memory_store(mask=encode_array(counts))
+
+
+def test_a_mask_is_cropped_and_resized_with_the_pictures():
+    (mask,) = pipeline(masked_store(), batch_size=1).batch(0, 0).mask
+    assert mask.dtype == np.float32
+    expected = np.zeros((*SMALL, 1), np.float32)
+    expected[:8, :15] = 1
+    np.testing.assert_array_equal(mask, expected)
+    (mask,) = pipeline(masked_store(), batch_size=1, crop=(12, 12, 0, 0)).batch(0, 0).mask
+    assert (mask[:4, :15] == 1).all()
+    assert mask[4:].sum() == mask[:, 15:].sum() == 0
+
+
+def test_without_a_mask_there_is_none_and_beside_one_all_pixels_count():
+    assert pipeline().batch(0, 0).mask is None
+    mixed = TrainPipeline(
+        masked_store(), memory_store(), image_shape=SMALL, batch_size=10, num_threads=0
+    )
+    batch = mixed.batch(0, 0)
+    is_whole = batch.mask.reshape(10, -1).all(axis=1)
+    np.testing.assert_array_equal(is_whole, batch.index >= 5)
+
+
+def test_evaluation_has_the_mask_at_the_full_size():
+    masked, plain = (
+        EvalPipeline(s, image_shape=SMALL, num_threads=0)[0]
+        for s in (masked_store(), memory_store())
+    )
+    assert masked.mask.shape == masked.depth.shape
+    assert masked.mask.sum() == 16 * 30
+    assert plain.mask is None

@@ -10,7 +10,7 @@ from PIL import Image
 from real_data import end_to_end, end_to_end_file, kitti_tiny
 
 from packnet_jax.geometry.ground import fit_ground_plane
-from packnet_jax.infer.calibration import Calibration
+from tfds_builders.calibration import Calibration
 
 SHIFT = -5.5
 """Of one bias in the `resnet18_shift` weights, which makes depths realistic."""

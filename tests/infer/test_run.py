@@ -15,14 +15,14 @@ from ply_files import read_ply
 from packnet_jax.depth_maps import fuse_flipped
 from packnet_jax.errors import ConfigError, DataError
 from packnet_jax.infer import run
-from packnet_jax.infer.calibration import Calibration
 from packnet_jax.infer.inputs import open_input
 from packnet_jax.infer.options import Options, parse_image_shape
 from packnet_jax.infer.outputs import COLOUR_INERTIA, CloudOptions
-from packnet_jax.infer.run import infer
+from packnet_jax.infer.run import infer, resized_intrinsics
 from packnet_jax.infer.scaling import CameraHeight, GivenFactor, GroundTruthMedian
 from packnet_jax.infer.video import VideoFile
 from packnet_jax.visualize import write_depth
+from tfds_builders.calibration import Calibration
 from tfds_builders.synthetic_drive.cameras import default_camera
 from tfds_builders.synthetic_drive.render import Renderer
 from tfds_builders.synthetic_drive.street import make_street
@@ -355,3 +355,17 @@ def test_image_shape(words, shape):
 def test_other_image_shapes_are_refused(words):
     with pytest.raises(ConfigError, match="multiples of 32"):
         parse_image_shape(words)
+
+
+def test_resizing_keeps_every_ray():
+    """The ray through a place of the picture stays, whatever pixels the place is made of."""
+    K = np.array([[72.0, 0, 30.5], [0, 71.0, 15.25], [0, 0, 1]])
+    small = resized_intrinsics(Calibration("given", K), (32, 64), (8, 32))
+    for x, y in ((0.0, 0.0), (0.5, 0.5), (0.3, 0.9)):  # shares of the width and height
+        u, v = x * 64 - 0.5, y * 32 - 0.5
+        u_small, v_small = x * 32 - 0.5, y * 8 - 0.5
+        ray, ray_small = (
+            np.linalg.solve(matrix, pixel)
+            for matrix, pixel in ((K, (u, v, 1)), (small, (u_small, v_small, 1)))
+        )
+        np.testing.assert_allclose(ray_small, ray, atol=1e-6)

@@ -169,3 +169,14 @@ def test_unknown_options(options, message):
 def test_too_large_a_prediction_for_padding():
     with pytest.raises(ValueError, match="exceeds"):
         depth_metrics(random_depth((21, 30)), random_depth(), **RESIZE, scale_output="top-center")
+
+
+def test_pixels_outside_the_mask_do_not_count():
+    truth, predicted = random_depth(), random_depth(seed=1)
+    mask = jnp.arange(20)[:, None] < jnp.full(30, 12)
+    masked = depth_metrics(predicted, truth, mask=mask, **RESIZE)
+    without = depth_metrics(predicted, jnp.where(mask, truth, 0), **RESIZE)
+    np.testing.assert_array_equal(masked.values, without.values)
+    assert masked.num_valid == 12 * 30
+    nothing = depth_metrics(predicted, truth, mask=jnp.zeros_like(mask), **RESIZE)
+    assert nothing.num_valid == 0

@@ -10,7 +10,14 @@ from PIL import Image
 
 from packnet_jax.errors import DataError
 from tfds_builders.depth_codec import decode_depth, encode_depth
-from tfds_builders.frames import SPLIT, Frame, FramesBuilder, Missing
+from tfds_builders.frames import (
+    SPLIT,
+    Frame,
+    FramesBuilder,
+    Missing,
+    decode_array,
+    encode_array,
+)
 
 K = np.array([[30.123456789012345, 0, 5], [0, 30, 4], [0, 0, 1]])
 
@@ -287,3 +294,12 @@ def test_a_set_without_targets_is_refused_and_leaves_nothing(tmp_path):
 def test_builders_that_mix_frames_up_are_told(tmp_path, items, message):
     with pytest.raises(ValueError, match=message):
         build(tmp_path, items, ["a/0"])
+
+
+def test_arrays_survive_metadata():
+    array = np.random.default_rng(0).random((3, 5)) > 0.5
+    decoded = decode_array(encode_array(array))
+    np.testing.assert_array_equal(decoded, array)
+    assert decoded.dtype == bool
+    with pytest.raises(ValueError):
+        decode_array("bm90IGFuIGFycmF5")

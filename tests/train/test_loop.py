@@ -158,3 +158,26 @@ def test_too_many_non_finite_steps_end_the_run_and_leave_its_checkpoints(tmp_pat
     monkeypatch.undo()
     with Checkpointer(tmp_path, keep_latest=2, keep_best=0, monitor="depth/a1") as saved:
         assert saved.steps()
+
+
+def test_without_depth_a_run_leaves_pictures_and_its_latest_checkpoints(tmp_path):
+    config = tiny.config(checkpoint_every_steps=1, keep_latest=2, keep_best=1)
+    data = tiny.data_sets(config)
+    shown = data.evaluations[0]._replace(has_depth=False)
+    outcome = train(tmp_path, config, data._replace(evaluations=(shown,)))
+    assert outcome.reports == ()
+    assert outcome.num_steps == 4
+    folders = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert folders == ["00000003", "00000004"]
+    assert len(list((tmp_path / "eval" / shown.name).glob("*.png"))) == 5
+    assert not list((tmp_path / "eval").glob("*.json"))
+
+
+def test_of_sets_with_and_without_depth_the_first_with_it_chooses(tmp_path):
+    config = tiny.config()
+    data = tiny.data_sets(config)
+    scored = data.evaluations[0]
+    shown = scored._replace(has_depth=False, name="shown")
+    outcome = train(tmp_path, config, data._replace(evaluations=(shown, scored)))
+    assert [report.dataset for report in outcome.reports] == [scored.name]
+    assert list((tmp_path / "eval" / "shown").glob("*.png"))

@@ -1,4 +1,4 @@
-"""The camera of the pictures: `--intrinsics`."""
+"""The camera of pictures that come without one: intrinsics from a file, numbers, or a guess."""
 
 import json
 import re
@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Self
 from zipfile import BadZipFile
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from packnet_jax.errors import ConfigError, DataError
-from packnet_jax.geometry.pinhole import scale_intrinsics
 
 GUESSED_FOCAL_RATIO = 0.7
 """`auto`: focal length over the picture's longer side. KITTI has 0.58, phones and webcams 0.6 to
@@ -33,10 +31,16 @@ class Calibration:
     """Where they are from, in words."""
     K: Float[ndarray, "3 3"] | None
     """None where they are guessed from the size of each picture."""
+    setting: str = "--intrinsics"
+    """What the user gave them with, for messages."""
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """What `--intrinsics` says.
+    def parse(cls, text: str, *, setting: str = "--intrinsics") -> Self:
+        """What the user says.
+
+        Args:
+            text: `fx,fy,cx,cy`, 'auto', or the path of a file; see `EXPECTED`.
+            setting: the flag or field that says it.
 
         Raises:
             ConfigError: it is none of `EXPECTED`.
@@ -45,18 +49,19 @@ class Calibration:
         if text == "auto":
             ratio = GUESSED_FOCAL_RATIO
             return cls(
-                f"guessed: fx = fy = {ratio} of the longer side, principal point centred", None
+                f"guessed: fx = fy = {ratio} of the longer side, principal point centred",
+                None,
+                setting,
             )
         path = Path(text).expanduser()
         if path.is_file():
-            return cls(str(path), _checked(_read(path), path))
+            return cls(str(path), _checked(_read(path, setting), path, setting), setting)
         try:
             fx, fy, cx, cy = (float(word) for word in text.split(","))
         except ValueError as error:
-            raise ConfigError(
-                f"--intrinsics: given {text!r}, which is no file; {EXPECTED}"
-            ) from error
-        return cls("--intrinsics", _checked(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), text))
+            raise ConfigError(f"{setting}: given {text!r}, which is no file; {EXPECTED}") from error
+        K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+        return cls(setting, _checked(K, text, setting), setting)
 
     def at(self, shape: tuple[int, int]) -> Float[ndarray, "3 3"]:
         """K of a picture of that height and width.
@@ -71,23 +76,13 @@ class Calibration:
         cx, cy = self.K[:2, 2]
         if not (1 <= cx <= width - 2 and 1 <= cy <= height - 2):
             raise DataError(
-                f"--intrinsics: the principal point ({cx:g}, {cy:g}) of {self.origin} is not "
+                f"{self.setting}: the principal point ({cx:g}, {cy:g}) of {self.origin} is not "
                 f"inside a picture of {width}x{height}; give pixels, at the picture's own size"
             )
         return self.K
 
-    def resized(self, from_shape: tuple[int, int], to_shape: tuple[int, int]) -> ndarray:
-        """K [3, 3], float32, of a picture resized about its outer edges.
 
-        Raises:
-            DataError: see `at`.
-        """
-        (from_height, from_width), (to_height, to_width) = from_shape, to_shape
-        K = jnp.asarray(self.at(from_shape), jnp.float32)
-        return np.asarray(scale_intrinsics(K, to_width / from_width, to_height / from_height))
-
-
-def _read(path: Path) -> ndarray:
+def _read(path: Path, setting: str) -> ndarray:
     """The array in the file, of whatever shape."""
     try:
         if path.suffix == ".npz":
@@ -104,12 +99,10 @@ def _read(path: Path) -> ndarray:
             return np.array(kitti[1].split(), float).reshape(3, 4)[:, :3]
         return np.array(text.replace(",", " ").split(), float).reshape(3, 3)
     except (BadZipFile, KeyError, OSError, TypeError, ValueError) as error:
-        raise DataError(
-            f"--intrinsics: {path} holds no intrinsics ({error}); {EXPECTED}"
-        ) from error
+        raise DataError(f"{setting}: {path} holds no intrinsics ({error}); {EXPECTED}") from error
 
 
-def _checked(K: ndarray, given: Path | str) -> Float[ndarray, "3 3"]:
+def _checked(K: ndarray, given: Path | str, setting: str) -> Float[ndarray, "3 3"]:
     """K itself.
 
     Raises:
@@ -123,7 +116,7 @@ def _checked(K: ndarray, given: Path | str) -> Float[ndarray, "3 3"]:
         and (K[[1, 2, 2, 2], [0, 0, 1, 2]] == [0, 0, 0, 1]).all()
     ):
         raise DataError(
-            f"--intrinsics: given {given}: {K.tolist()}, but intrinsics are [[fx, skew, cx], "
+            f"{setting}: given {given}: {K.tolist()}, but intrinsics are [[fx, skew, cx], "
             "[0, fy, cy], [0, 0, 1]] with positive fx and fy"
         )
     return K

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from packnet_jax.errors import ConfigError, DataError, PacknetError
-from packnet_jax.infer.calibration import Calibration
+from tfds_builders.calibration import Calibration
 
 K = np.array([[72.0, 0, 30.5], [0, 71.0, 15.25], [0, 0, 1]])
 KITTI = (
@@ -69,6 +69,16 @@ def test_damaged_files(tmp_path, name, content):
         Calibration.parse(str(tmp_path / name))
 
 
+def test_messages_name_what_the_user_set(tmp_path):
+    setting = "config.data.frames.intrinsics"
+    bad = write(tmp_path / "camera.txt", "1 2 3 4")
+    for text in ("guess", bad, "0,1,2,3"):
+        with pytest.raises(PacknetError, match=f"^{setting}: "):
+            Calibration.parse(text, setting=setting)
+    with pytest.raises(PacknetError, match=f"^{setting}: the principal point"):
+        Calibration.parse("9,9,40,40", setting=setting).at((32, 64))
+
+
 @pytest.mark.parametrize("text", ["absent.txt", "1,2,3", "1,2,3,x", "guess"])
 def test_neither_file_nor_numbers(text):
     with pytest.raises(ConfigError, match=f"given '{text}', which is no file; expected fx,fy"):
@@ -95,16 +105,3 @@ def test_a_guess_is_a_view_of_71_degrees_and_says_so(shape):
     assert guess[0, 0] == guess[1, 1]
     np.testing.assert_array_equal(guess[:2, 2], [(shape[1] - 1) / 2, (shape[0] - 1) / 2])
     assert "guessed" in calibration.origin
-
-
-def test_resizing_keeps_every_ray():
-    """The ray through a place of the picture stays, whatever pixels the place is made of."""
-    small = Calibration("given", K).resized((32, 64), (8, 32))
-    for x, y in ((0.0, 0.0), (0.5, 0.5), (0.3, 0.9)):  # shares of the width and height
-        u, v = x * 64 - 0.5, y * 32 - 0.5
-        u_small, v_small = x * 32 - 0.5, y * 8 - 0.5
-        ray, ray_small = (
-            np.linalg.solve(matrix, pixel)
-            for matrix, pixel in ((K, (u, v, 1)), (small, (u_small, v_small, 1)))
-        )
-        np.testing.assert_allclose(ray_small, ray, atol=1e-6)
