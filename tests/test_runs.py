@@ -22,7 +22,7 @@ KITTI, STREETS = "kitti_raw-fake", "synthetic_drive-test"
 
 @pytest.fixture(autouse=True)
 def tiny_networks(monkeypatch):
-    monkeypatch.setattr(Networks, "from_config", lambda _: tiny.NETWORKS)
+    monkeypatch.setattr(Networks, "from_config", lambda *_: tiny.NETWORKS)
     monkeypatch.setattr(trained, "make_depth_net", lambda *_: tiny.NETWORKS.depth_net)
 
 

@@ -77,7 +77,7 @@ def open_data_sets(config: Config) -> DataSets:
     """Opens (and on first use builds) the training and evaluation sets.
 
     Raises:
-        ConfigError: no data set is chosen, or some training sets lack the others' input depth.
+        ConfigError: no data set is chosen, or a ray surface fits no camera of the data.
         DataError: files or splits are missing.
     """
     data = config.data
@@ -170,17 +170,12 @@ def _ray_template(config: Config, stores: Sequence[FrameStore]) -> RayTemplate:
 
 
 def _input_depths(data: DataConfig) -> list[InputDepth]:
-    """What each training set gives its networks beside pictures; empty for nothing."""
-    types = [source.input_depth_type for source in data.train_sources]
-    if not any(types):
-        return []
-    if not all(types):
-        raise ConfigError(
-            f"config.data.more_train: the training sets' input_depth_type are {types}, but a batch "
-            "holds samples of all sets; give each one, or none of them"
-        )
-    resize = INPUT_DEPTH_RESIZING[data.input_depth_resize]
-    return [InputDepth(INPUT_DEPTH_FEATURES[t], resize, data.input_depth_keep) for t in types]
+    """What each training set gives its networks beside pictures."""
+    resize, keep = INPUT_DEPTH_RESIZING[data.input_depth_resize], data.input_depth_keep
+    return [
+        InputDepth(INPUT_DEPTH_FEATURES[source.input_depth_type], resize, keep)
+        for source in data.train_sources
+    ]
 
 
 def _examples(

@@ -1,5 +1,6 @@
 """From a configuration to data sets."""
 
+import dataclasses
 import shutil
 
 import folders
@@ -125,6 +126,8 @@ def test_training_is_given_input_depth_where_the_source_has_it(tmp_path):
     _, config = kitti(
         tmp_path, split="fake", input_depth_type="velodyne", crop_train_borders=(2, 10, 4, 30)
     )
+    assert open_data_sets(config).train.batch(0, 0).input_depth is None  # nobody asks for it
+    config = dataclasses.replace(config, objective="completion")
     batch = open_data_sets(config).train.batch(0, 0)
     assert batch.input_depth.shape == (*batch.rgb.shape[:3], 1)
     for row, index in enumerate(batch.index):
@@ -135,7 +138,7 @@ def test_training_is_given_input_depth_where_the_source_has_it(tmp_path):
 
 def test_training_is_given_a_random_share_of_the_beams_asked_for(tmp_path):
     raw = streets(tmp_path)
-    raw.data.input_depth_type = "lidar"
+    raw.objective, raw.data.input_depth_type = "completion", "lidar"
     counts = {}
     for beams in (0, 16):
         for keep in ((1.0, 1.0), (0.4, 0.6)):
@@ -148,13 +151,12 @@ def test_training_is_given_a_random_share_of_the_beams_asked_for(tmp_path):
 
 def test_training_sets_with_and_without_input_depth_do_not_mix(tmp_path):
     raw = streets(tmp_path)
-    raw.data.input_depth_type = "lidar"
+    raw.objective, raw.data.input_depth_type = "completion", "lidar"
     raw.data.more_train = (
         config_lib.source(name="synthetic_drive", split="train", depth_type="dense"),
     )
-    config = config_lib.resolve(raw)
-    with pytest.raises(ConfigError, match=r"more_train: .*\['lidar', ''\]"):
-        open_data_sets(config)
+    with pytest.raises(ConfigError, match=r"more_train\[0\].input_depth_type: empty"):
+        config_lib.resolve(raw)
 
 
 def test_beams_thin_out_what_is_trained_with_and_not_what_is_compared_with(tmp_path):
