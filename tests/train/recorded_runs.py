@@ -19,6 +19,7 @@ from packnet_jax import config as config_lib
 from packnet_jax import sharding
 from packnet_jax.config import Config
 from packnet_jax.data.open import open_data_sets
+from packnet_jax.loss_config import ObjectiveName
 from packnet_jax.objectives import make_objective
 from packnet_jax.sfm import Networks
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
@@ -40,12 +41,14 @@ class Run(NamedTuple):
     num_steps: int
     scaled: dict[str, float]
     """Factors of seeded weights."""
+    objective: ObjectiveName = "self_supervised"
 
 
 RUNS = {
     "fixed96sp": Run(RESNETS, (96, 320), batch_size=2, num_steps=40, scaled=SMALL_POSE),
     "slim64": Run(SLIM, (64, 192), batch_size=1, num_steps=50, scaled={}),
     "fixed192": Run(RESNETS, (192, 640), batch_size=2, num_steps=30, scaled={}),
+    "velsup96": Run(RESNETS, (96, 320), 2, num_steps=3, scaled={}, objective="velocity"),
 }
 
 
@@ -58,13 +61,13 @@ def run_config(run: Run, tfds_dir: str) -> Config:
     raw.data.split = raw.data.eval_split = "kitti_tiny"
     raw.data.image_shape = run.image_shape
     raw.data.shuffle, raw.data.jittering, raw.data.cache_resized = False, (), True
-    raw.loss.flip_lr_prob = 0.0
+    raw.objective, raw.loss.flip_lr_prob = run.objective, 0.0
     raw.train.batch_size, raw.train.num_steps = run.batch_size, run.num_steps
     return config_lib.resolve(raw)
 
 
-def train(run: Run, tfds_dir: str) -> list[float]:
-    """The loss of every step."""
+def train(run: Run, tfds_dir: str) -> list[dict[str, float]]:
+    """Loss and terms of every step."""
     config = run_config(run, tfds_dir)
     data = open_data_sets(config)
     optimizer = make_optimizer(config.optim)
@@ -80,11 +83,11 @@ def train(run: Run, tfds_dir: str) -> list[float]:
     )
     variables = seeded_variables(config.model, run.image_shape, scaled=run.scaled)
     state = jax.device_put(TrainState.create(variables, optimizer), sharding.replicated(mesh))
-    losses = []
+    scalars = []
     for batch in itertools.islice(data.train.iterate(0), run.num_steps):
         state, output = step(state, sharding.place_batch(batch, mesh))
-        losses.append(float(output.scalars["loss"]))
-    return losses
+        scalars.append({name: float(value) for name, value in output.scalars.items()})
+    return scalars
 
 
 if __name__ == "__main__":

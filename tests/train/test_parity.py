@@ -34,8 +34,8 @@ BOUNDS = [
 ]
 
 
-def losses_of(run: str, tfds_dir) -> list[float]:
-    """Trains in a process of its own."""
+def scalars_of(run: str, tfds_dir) -> list[dict[str, float]]:
+    """Trains in a process of its own; loss and terms of every step."""
     environment = cli.environment()
     environment["PYTHONPATH"] += f":{cli.ROOT / 'tests'}"
     command = [sys.executable, "-m", "train.recorded_runs", run, str(tfds_dir)]
@@ -50,7 +50,7 @@ def test_losses_follow_the_original_on_real_frames(bounds, tmp_path):
     kitti_tiny()  # skips without it
     recorded = end_to_end(f"train/{bounds.run}.json")["steps"][: RUNS[bounds.run].num_steps]
     expected = np.array([step["loss"] for step in recorded])
-    losses = np.array(losses_of(bounds.run, tmp_path))
+    losses = np.array([step["loss"] for step in scalars_of(bounds.run, tmp_path)])
     difference = np.abs(losses / expected - 1)
     print("relative differences", difference)
     first = 0
@@ -58,3 +58,26 @@ def test_losses_follow_the_original_on_real_frames(bounds, tmp_path):
         assert difference[first:end].max() <= bound, (first, end)
         first = end
     assert abs(losses[first:].mean() / expected[first:].mean() - 1) <= bounds.mean
+
+
+@pytest.mark.slow
+def test_velocity_supervision_follows_the_original_on_real_frames(tmp_path, parity):
+    """Its motions are measured ones of KITTI_tiny; from these weights the later steps drift."""
+    kitti_tiny()  # skips without it
+    recorded = end_to_end("velsup.json")["96x320"]["steps"]
+    steps = scalars_of("velsup96", tmp_path)
+    for number, (ours, theirs) in enumerate(zip(steps, recorded, strict=True)):
+        self_supervised = ours["photometric_loss"] + ours["smoothness_loss"]
+        for entry, actual in (
+            ("loss", ours["loss"]),
+            ("velocity_loss", ours["velocity_loss"]),
+            ("self_supervised_part", self_supervised),
+        ):
+            parity.compare(
+                "end_to_end/velsup",
+                f"96x320 step {number}|{entry}",
+                actual,
+                theirs[entry],
+                tolerance=(1e-5, 1e-4, 1e-2)[number],
+                scale=theirs[entry],
+            )
