@@ -38,9 +38,7 @@ def get_config():
     c.data.repeat = 2
     c.data.image_shape = (352, 1216)
     c.data.crop_train_borders = c.data.crop_eval_borders = (-352, 0, 0.5, 1216)
-    pictures_alone = config.source(
-        name="kitti_raw", split="eigen_test", depth_type="groundtruth"
-    )
+    pictures_alone = config.source(name="kitti_raw", split="eigen_test", depth_type="groundtruth")
     pictures_alone.root = c.data.get_oneway_ref("root")  # follows --config.data.root
     c.data.more_eval = (pictures_alone,)
     c.train.batch_size = 8
