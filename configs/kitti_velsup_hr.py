@@ -2,13 +2,14 @@
 
 Command    python -m packnet_jax.main --mode=eval --checkpoint=PackNet01_HR_velsup_CStoK.ckpt \\
              --config=configs/kitti_velsup_hr.py --config.data.root=KITTI_RAW --workdir=DIR
-           For evaluation: there is no velocity loss here.
+           To train, --config.init.model=CS in place of mode and checkpoint: see
+           configs/kitti_velsup.py. With less memory, --config.train.accumulate=8.
 Expect     depth_pp abs_rel 0.106, sq_rel 0.838, rmse 4.545, rmse_log 0.186, a1 0.895 on the 697
            Eigen test images against velodyne depth: the published figures of the released
            checkpoint, for which mode is not said; the paper scales no scale-aware prediction.
            Nobody has run this recipe here.
 Source     Guizilini et al., CVPR 2020; packnet-sfm README (models, KITTI: "Self-Supervised
-           Scale-Aware, 384x1280, CS to K").
+           Scale-Aware, 384x1280, CS to K"); weight and schedule as in configs/kitti_velsup.py.
 """
 
 from packnet_jax import config
@@ -18,8 +19,15 @@ def get_config():
     c = config.default()
     c.model.depth_net.name, c.model.depth_net.version = "PackNet01", "1A"
     c.model.pose_net.name, c.model.pose_net.version = "PoseNet", ""
+    c.objective = "velocity"
+    c.loss.velocity_loss_weight = 0.1
+    c.optim.depth.lr = c.optim.pose.lr = 2e-4
+    c.optim.step_size, c.optim.gamma = 30, 0.5
     c.data.name = "kitti_raw"
     c.data.split, c.data.eval_split = "eigen_zhou", "eigen_test"
     c.data.image_shape = (384, 1280)
+    c.data.repeat = 2
+    c.train.batch_size = 32
+    c.train.num_epochs = 50
     c.eval.crop, c.eval.min_depth, c.eval.max_depth = "garg", 0.0, 80.0
     return c

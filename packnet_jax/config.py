@@ -208,8 +208,11 @@ def source(**fields: Any) -> Any:
     return ConfigDict(fields_of(SourceConfig(**fields))).lock()
 
 
-def resolve(config: ConfigDict | dict[str, Any]) -> Config:
+def resolve(config: ConfigDict | dict[str, Any], *, to_train: bool = True) -> Config:
     """Rebuilds and checks the typed configuration.
+
+    Args:
+        to_train: whether what the objective asks for must hold, too; an evaluation learns nothing.
 
     Raises:
         ConfigError: an unknown field, a wrong type, a value out of range. All findings
@@ -218,7 +221,7 @@ def resolve(config: ConfigDict | dict[str, Any]) -> Config:
     problems: list[str] = []
     resolved = build(Config, config, "config", problems)
     if not problems:
-        problems += _violations(resolved)
+        problems += _violations(resolved, to_train=to_train)
     if problems:
         raise ConfigError("the configuration does not hold:\n  " + "\n  ".join(problems))
     return resolved
@@ -229,7 +232,7 @@ def to_json_dict(config: Config) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def _violations(c: Config) -> list[str]:
+def _violations(c: Config, *, to_train: bool) -> list[str]:
     """What no single field's type and range say; each entry names fields, values and remedy."""
     data, evaluation = c.data, c.eval
     rules = [
@@ -254,7 +257,7 @@ def _violations(c: Config) -> list[str]:
             "crop alike or set eval.median_baseline=False",
         ),
         *data_rules(data),
-        *_objective_rules(c),
+        *(_objective_rules(c) if to_train else ()),
         (
             bool(data.depth_type) or not evaluation.median_baseline,
             "data.depth_type, eval.median_baseline: given '' and True, but a median of depth needs "

@@ -84,7 +84,7 @@ def for_evaluation(
         | {name: of_flags_and_file[name] for name in explicit}
     )
     _check_network(of_checkpoint, values, kind)
-    config = config_lib.resolve(unflatten_dict(values, sep="."))
+    config = config_lib.resolve(unflatten_dict(values, sep="."), to_train=False)
     left = [name for name in unsaid if name not in explicit]
     shown = [name for name in decided if name in (*_names(kind), *DECIDED_FOR[kind])]
     return EvaluationConfig(config, _origin(config, given, shown, left))

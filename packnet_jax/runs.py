@@ -1,5 +1,6 @@
 """What `main` dispatches to: a whole training run, a whole evaluation."""
 
+import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -14,7 +15,7 @@ from flax.traverse_util import flatten_dict
 from packnet_jax import checkpoint, sharding
 from packnet_jax import config as config_lib
 from packnet_jax.baseline import median_inv_depth
-from packnet_jax.config import Config, SaveConfig
+from packnet_jax.config import Config, NetworkConfig, SaveConfig
 from packnet_jax.convert.initial import with_initial_weights
 from packnet_jax.data.drives import open_drives
 from packnet_jax.data.open import DataSets, EvalSet, open_data_sets, open_evaluations
@@ -47,6 +48,9 @@ def train_run(config: Config, *, workdir: Path) -> None:
             "config.model.pose_net.name: empty, but training learns from video and needs one, "
             "such as --config.model.pose_net.name=PoseNet"
         )
+    if not config.needs.motion:  # no checkpoint may promise a pose network that it lacks
+        model = dataclasses.replace(config.model, pose_net=NetworkConfig())
+        config = dataclasses.replace(config, model=model)
     networks = Networks.from_config(config.model, config.needs)
     check_input_depth(config, networks.depth_net)
     prepare_workdir(workdir, config)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from packnet_jax import config as config_lib
@@ -15,8 +16,10 @@ from packnet_jax.batch import Batch
 from packnet_jax.data_config import DATASETS, SourceConfig
 from packnet_jax.errors import ConfigError
 from packnet_jax.evaluate import predict_pair
+from packnet_jax.geometry.ray_surface import dummy_template
 from packnet_jax.networks import make_depth_net
 from packnet_jax.objectives import make_objective
+from packnet_jax.ray_template import RayTemplate
 from packnet_jax.sfm import Networks, predict, takes_input_depth
 
 FILES = sorted(p.stem for p in (Path(__file__).parents[1] / "configs").glob("[!_]*.py"))
@@ -39,11 +42,7 @@ def test_every_file_is_a_recipe_card_that_resolves(name):
     make_depth_net(config.model.depth_net.name, config.model.depth_net.version)
 
 
-def with_pose_net(name):
-    return config_lib.resolve(loaded(name)).model.pose_net.name != ""
-
-
-@pytest.mark.parametrize("name", [name for name in FILES if with_pose_net(name)])
+@pytest.mark.parametrize("name", FILES)
 def test_every_file_trains_abstractly(name):
     """Shapes alone: networks and objective fit together at the recipe's size."""
     config = config_lib.resolve(loaded(name))
@@ -71,7 +70,12 @@ def test_every_file_trains_abstractly(name):
     variables = jax.eval_shape(
         lambda key: networks.init(key, config.data.image_shape, num_context), jax.random.key(0)
     )
-    objective = make_objective(config.objective, config.loss)
+    assert (networks.pose_net is not None) == config.needs.motion
+    template = None
+    if config.needs.ray_surface:
+        rays = np.asarray(dummy_template(height, width))
+        template = RayTemplate(rays, np.ones((height, width), bool))
+    objective = make_objective(config.objective, config.loss, ray_template=template)
 
     def measure(variables, batch):
         predictions = predict(
@@ -195,7 +199,7 @@ def test_cameras_are_in_the_names_of_reports():
     cameras = ("camera_01", "camera_05", "camera_06", "camera_09")
     assert [source.cameras for source in data.eval_sources] == [cameras, cameras]
     name = "ddad-val-camera_01-camera_05-camera_06-camera_09"
-    assert data.eval_names == (name, f"{name}-with_lidar")
+    assert data.eval_names == (f"{name}-with_lidar", name)
     assert config_lib.resolve(loaded("ddad")).data.eval_names == ("ddad-val-camera_01",)
 
 

@@ -57,6 +57,17 @@ def test_without_a_file_the_checkpoint_gives_everything(stored):
     assert combined(stored) == stored
 
 
+def test_an_evaluation_need_not_have_what_training_asks_for(stored):
+    """Depth that a network learnt to complete can be left out when it is evaluated."""
+    data = dataclasses.replace(stored.data, depth_type="lidar", input_depth_type="lidar")
+    stored = dataclasses.replace(stored, objective="completion", data=data)
+    config = combined(stored, data__input_depth_type="")
+    assert config.objective == "completion"
+    assert config.data.eval_names == ("synthetic_drive-test",)
+    with pytest.raises(ConfigError, match=r"data\.input_depth_type: empty, but objective"):
+        config_lib.resolve(config_lib.to_json_dict(config))
+
+
 def test_flags_win_over_both(stored):
     flags = {"data__image_shape": (64, 64), "data__root": "there", "eval__max_depth": 20.0}
     config = combined(stored, "kitti.py", **flags)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from frame_stores import memory_store
+from jax import lax
 
 from packnet_jax import config as config_lib
 from packnet_jax.batch import Batch
@@ -13,7 +14,10 @@ from packnet_jax.config import Config
 from packnet_jax.data.examples import EvalPipeline
 from packnet_jax.data.open import DataSets, EvalSet
 from packnet_jax.data.pipeline import TrainPipeline
+from packnet_jax.loss_config import Needs
 from packnet_jax.networks.norm import BatchNorm
+from packnet_jax.networks.packnet_san import CompletionOutput
+from packnet_jax.networks.ray_surface_resnet import RaySurfaceOutput
 from packnet_jax.sfm import Networks
 
 SHAPE = (32, 64)
@@ -52,7 +56,59 @@ class TinyPoseNet(nn.Module):
         return 0.01 * nn.Dense(6 * n, name="pose")(x).reshape(-1, n, 6)
 
 
+class TinyCompletionNet(nn.Module):
+    """Depth from a picture, and from a picture with sparse depth, as PackNetSAN01 has it."""
+
+    def setup(self):
+        self.encoder = nn.Conv(4, (3, 3))
+        self.sparse_encoder = nn.Conv(4, (3, 3))
+        self.heads = [nn.Conv(1, (3, 3)) for _ in range(4)]
+
+    def __call__(self, rgb, input_depth=None, *, train: bool):
+        if input_depth is None and self.is_initializing():
+            input_depth = jnp.zeros_like(rgb[..., :1])
+        features = self.encoder(rgb)
+        if input_depth is not None:
+            features = features + self.sparse_encoder(input_depth / 80)
+        return self._decode(features)
+
+    def with_and_without_depth(self, rgb, input_depth, *, train: bool):
+        alone = self.encoder(rgb)
+        both = alone + self.sparse_encoder(input_depth / 80)
+        depth_loss = jnp.mean((lax.stop_gradient(both) - alone) ** 2)
+        return CompletionOutput(self._decode(alone), self._decode(both), depth_loss)
+
+    def _decode(self, x):
+        maps = []
+        for head in self.heads:
+            maps.append(0.01 + nn.sigmoid(head(nn.elu(x))))
+            x = nn.avg_pool(x, (2, 2), (2, 2))
+        return tuple(maps)
+
+
+class TinyRayNet(nn.Module):
+    """Depth and a ray surface, as RaySurfaceResNet has them."""
+
+    def __call__(self, rgb, *, train: bool):
+        return self.with_ray_surface(rgb, train=train).inv_depth_pyramid
+
+    @nn.compact
+    def with_ray_surface(self, rgb, *, train: bool):
+        pyramid = TinyDepthNet("group", name="depth")(rgb, train=train)
+        return RaySurfaceOutput(pyramid, nn.tanh(nn.Conv(3, (3, 3), name="rays")(rgb)))
+
+
 NETWORKS = Networks(TinyDepthNet(), TinyPoseNet())
+
+
+def networks_for(needs: Needs) -> Networks:
+    """The smallest that can do what an objective needs; normalised per sample."""
+    depth_net = TinyDepthNet("group")
+    if needs.input_depth:
+        depth_net = TinyCompletionNet()
+    elif needs.ray_surface:
+        depth_net = TinyRayNet()
+    return Networks(depth_net, TinyPoseNet() if needs.motion else None)
 
 
 def config(**train_fields: Any) -> Config:

@@ -17,6 +17,7 @@ from packnet_jax.convert.yacs_defaults import DEFAULTS
 from packnet_jax.data_config import DATASETS as OUR_DATASETS
 from packnet_jax.data_config import SourceConfig
 from packnet_jax.errors import CheckpointError, ConfigError
+from packnet_jax.loss_config import ObjectiveName
 
 SAME: Mapping[str, str] = {
     "arch.seed": "seed",
@@ -46,6 +47,10 @@ SAME: Mapping[str, str] = {
     "model.loss.photometric_reduce_op": "loss.photometric_reduce_op",
     "model.loss.clip_loss": "loss.clip_loss",
     "model.loss.padding_mode": "loss.padding_mode",
+    "model.loss.velocity_loss_weight": "loss.velocity_loss_weight",
+    "model.loss.supervised_method": "loss.supervised_method",
+    "model.loss.supervised_num_scales": "loss.supervised_num_scales",
+    "model.loss.supervised_loss_weight": "loss.supervised_loss_weight",
     "datasets.augmentation.jittering": "data.jittering",
     "datasets.augmentation.crop_train_borders": "data.crop_train_borders",
     "datasets.augmentation.crop_eval_borders": "data.crop_eval_borders",
@@ -56,15 +61,44 @@ SAME: Mapping[str, str] = {
 }
 """Our name for the original's, where the value is the same."""
 
+OBJECTIVES: Mapping[str, ObjectiveName] = {
+    "": "self_supervised",
+    "SelfSupModel": "self_supervised",
+    "VelSupModel": "velocity",
+    "SemiSupModel": "semi_supervised",
+    "SemiSupCompletionModel": "completion",
+    "GenericSelfSupModel": "ray_surface",
+}
+"""Our objectives by the original's `model.name`."""
+
+MODEL_NAMES: Mapping[ObjectiveName, str] = {
+    "self_supervised": "SelfSupModel",
+    "velocity": "SelfSupModel",
+    "semi_supervised": "SemiSupModel",
+    "reprojected": "SelfSupModel",
+    "completion": "SemiSupCompletionModel",
+    "ray_surface": "GenericSelfSupModel",
+}
+"""The way back, to what can be loaded: its VelSupModel can not even be built, and it never had
+reprojected distances. Both hold a SelfSupModel's networks."""
+
 BUILT_IN: Mapping[str, str] = {
-    "model.name": "SelfSupModel",
     "model.optimizer.name": "Adam",
     "model.loss.rotation_mode": "euler",
 }
 """Choices of the original of which there is one here."""
 
-DECIDED_BY_TRAINING = ("seed", "train.", "optim.", "loss.", "data.jittering", "data.crop_train")
-"""Settings that do not change what a trained network predicts or how it is scored."""
+DECIDED_BY_TRAINING = (
+    "seed",
+    "train.",
+    "optim.",
+    "loss.",
+    "data.jittering",
+    "data.crop_train",
+    "data.forward_context",  # without any context there is no pose network
+)
+"""Settings that do not change what a trained network predicts or how it is scored. Those that do
+not hold here are left out, and named."""
 
 DATASETS: Mapping[str, str] = {"KITTI": "kitti_raw", "DGP": "ddad"}
 """Our data sets by the original's names."""
@@ -116,8 +150,10 @@ def translate(tree: Mapping[str, Any]) -> Translation:
     given = _flat(tree)
     unknown = {key: value for key, value in given.items() if key not in _KNOWN}
     theirs = {key: given.get(key, default) for key, default in _KNOWN.items()}
-    parts = [_same(theirs), _networks(theirs), _image_shape(theirs), _sets(theirs)]
-    ours = {name: value for part in parts for name, value in part.ours.items()}
+    parts = [_networks(theirs), _image_shape(theirs), _sets(theirs)]
+    parts.append(_objective(theirs, _together(parts)))
+    parts.append(_same(theirs, _together(parts)))
+    ours = _together(parts)
     used = {key for part in parts for key in part.used}
     used |= {key for key, value in BUILT_IN.items() if theirs[key] == value}
     try:
@@ -145,7 +181,8 @@ def to_yacs(config: Config, settings: Mapping[str, Any]) -> dict[str, Any]:
     }
     stored = _flat(settings)
     theirs = {key: stored.get(key, default) for key, default in _KNOWN.items()}
-    theirs["model.name"] = theirs["model.name"] or BUILT_IN["model.name"]
+    if "objective" in changed or not theirs["model.name"]:
+        theirs["model.name"] = MODEL_NAMES[config.objective]
     theirs |= {key: ours[key].removesuffix("pt") for key in _NETWORK_FIELDS}
     theirs |= {key: ours[name] for key, name in SAME.items() if name in changed}
     if "data.image_shape" in changed:
@@ -158,11 +195,24 @@ def to_yacs(config: Config, settings: Mapping[str, Any]) -> dict[str, Any]:
     return unflatten_dict({key: _as(_KNOWN[key], theirs[key]) for key in theirs}, sep=".")
 
 
-def _same(theirs: Mapping[str, Any]) -> _Part:
+def _together(parts: Sequence[_Part]) -> dict[str, Any]:
+    return {name: value for part in parts for name, value in part.ours.items()}
+
+
+def _objective(theirs: Mapping[str, Any], others: Mapping[str, Any]) -> _Part:
+    """What was learnt, where that holds beside the networks and sets."""
+    name = OBJECTIVES.get(str(theirs["model.name"]))
+    if name is None or not _holds({**others, "objective": name}):
+        return _Part({}, set())
+    return _Part({"objective": name}, {"model.name"})
+
+
+def _same(theirs: Mapping[str, Any], others: Mapping[str, Any]) -> _Part:
     ours: dict[str, Any] = {}
     used = set()
     for key, name in SAME.items():
-        if not name.startswith(DECIDED_BY_TRAINING) or _holds(ours | {name: theirs[key]}):
+        is_optional = name.startswith(DECIDED_BY_TRAINING)
+        if not is_optional or _holds({**others, **ours, name: theirs[key]}):
             ours[name] = theirs[key]
             used.add(key)
     return _Part(ours, used)

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
@@ -160,11 +159,10 @@ def make_train_step(
 
 def _without(paths: Sequence[str], tree: Any, is_frozen: Bool[Array, ""]) -> Any:
     """The tree with 0 for everything below the paths ("depth_net/encoder"), if that is frozen."""
-    if not paths:
-        return tree
-    flat: dict[str, Any] = flatten_dict(tree, sep="/")
     below = tuple(f"{path}/" for path in paths)
-    return unflatten_dict(
-        {k: jnp.where(is_frozen, 0, v) if k.startswith(below) else v for k, v in flat.items()},
-        sep="/",
-    )
+
+    def hold(path, value):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        return jnp.where(is_frozen, 0, value) if name.startswith(below) else value
+
+    return jax.tree_util.tree_map_with_path(hold, tree)

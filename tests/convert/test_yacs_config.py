@@ -10,7 +10,14 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from packnet_jax import config as config_lib
-from packnet_jax.convert.yacs_config import BUILT_IN, SAME, to_yacs, translate
+from packnet_jax.convert.yacs_config import (
+    BUILT_IN,
+    MODEL_NAMES,
+    OBJECTIVES,
+    SAME,
+    to_yacs,
+    translate,
+)
 from packnet_jax.convert.yacs_defaults import DEFAULTS
 from packnet_jax.errors import CheckpointError
 
@@ -28,6 +35,8 @@ OTHER = {
     "model.loss.padding_mode": "border",
     "model.loss.automask_loss": False,
     "model.loss.photometric_reduce_op": "mean",
+    "model.loss.supervised_method": "sparse-silog",
+    "model.loss.supervised_num_scales": 1,
     "datasets.augmentation.jittering": (),
     "datasets.augmentation.crop_train_borders": (-352, 0, 0.5, 1216),
     "datasets.augmentation.crop_eval_borders": (-352, 0, 0.5, 1216),
@@ -136,12 +145,14 @@ def test_settings_that_nobody_knows_are_named():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("model.name", "SemiSupModel"),
+        ("model.name", "OtherModel"),
+        ("model.name", "SemiSupCompletionModel"),  # without input depth
         ("model.optimizer.name", "SGD"),
         ("model.scheduler.name", "ReduceLROnPlateau"),
         ("model.loss.rotation_mode", "quaternion"),
         ("model.loss.photometric_reduce_op", "mean"),  # with automasking
-        ("model.loss.supervised_loss_weight", 1.0),
+        ("model.loss.supervised_loss_weight", 1.5),
+        ("model.loss.supervised_method", "dense-l1"),
         ("model.loss.num_scales", 0),
         ("datasets.augmentation.jittering", (0.2, 0.2)),
         ("datasets.train.cameras", [["camera_01"]]),
@@ -194,6 +205,54 @@ def test_weights_from_imagenet_are_in_the_checkpoint(version):
     trained_here.model.depth_net.imagenet_weights = "resnet18.pth" if version == "18pt" else ""
     tree = to_yacs(config_lib.resolve(trained_here), {})
     assert tree["model"]["depth_net"]["version"] == "18"
+
+
+# --- objectives
+
+
+def learning(name, **settings):
+    """The tree of a run of that class of the original, with depth beside the pictures."""
+    depth = {f"datasets__{part}__input_depth_type": ["velodyne"] for part in ("train", "test")}
+    return changed(model__name=name, **depth, **settings)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_each_class_of_the_original_is_an_objective(name):
+    translated = translate(learning(name))
+    assert translated.config.objective == OBJECTIVES[name]
+    assert "model.name" not in translated.without_place
+    kept = to_yacs(translated.config, plain(learning(name)))
+    assert kept["model"]["name"] == (name or "SelfSupModel")
+
+
+@pytest.mark.parametrize("objective", MODEL_NAMES)
+def test_each_objective_becomes_a_class_that_the_original_can_build(objective):
+    config = dataclasses.replace(translate(learning("")).config, objective=objective)
+    name = to_yacs(config, {})["model"]["name"]
+    assert name == to_yacs(config, plain(learning("SelfSupModel")))["model"]["name"]
+    if objective in ("velocity", "reprojected"):
+        assert name == "SelfSupModel"
+    else:
+        assert OBJECTIVES[name] == objective
+
+
+def test_measured_depth_alone_needs_no_neighbours():
+    alone = {"datasets__train__back_context": 0, "datasets__train__forward_context": 0}
+    alone["model__loss__supervised_loss_weight"] = 1.0
+    data = translate(learning("SemiSupModel", **alone)).config.data
+    assert (data.back_context, data.forward_context) == (0, 0)
+    translated = translate(learning("SelfSupModel", **alone))  # which the original can not train
+    assert translated.config.data.forward_context == 1
+    assert translated.without_place == {
+        **translate(learning("SelfSupModel")).without_place,
+        "datasets.train.forward_context": 0,
+    }
+
+
+def test_a_weight_that_its_objective_does_not_have_is_named():
+    translated = translate(learning("SemiSupModel", model__loss__supervised_loss_weight=0.0))
+    assert translated.config.loss.supervised_loss_weight == 0.9
+    assert translated.without_place["model.loss.supervised_loss_weight"] == 0.0
 
 
 # --- pictures and sets
