@@ -1,12 +1,12 @@
-"""Learns depth from fisheye pictures by ray surfaces and by a pinhole camera; prints rows of a table.
+"""Learns depth from fisheye pictures by ray surfaces and by a pinhole; prints rows of a table.
 
     python benchmarks/fisheye.py --steps=600
 
 Both depth networks see the same frames of rendered streets through a lens of 180 degrees, as often,
 with the same rates and seed; neither sees depth. The pinhole camera is the one that comes closest
 (least squares over the pixels less than 60 degrees off the axis). Depth of streets not seen in
-training is compared along each pixel's ray: the pinhole camera's is z |K^-1 (u, v, 1)|. A row that is
-there already is not trained again.
+training is compared along each pixel's ray: the pinhole camera's is z |K^-1 (u, v, 1)|. A row that
+is there already is not trained again.
 """
 
 import importlib
