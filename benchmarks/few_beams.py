@@ -1,21 +1,21 @@
 """Learns the scale of depth from a few laser beams in several ways; prints rows of a table.
 
     make demo
-    python benchmarks/few_beams.py --start=runs/demo --beams=4
+    python -m benchmarks.few_beams --start=runs/demo --beams=4
 
 Every row starts from the same self-supervised networks, which know depth up to a scale, and goes on
 for as many steps with the same rates, streets and seed. Streets not seen in training are evaluated
 against dense depth. A row that is there already is not trained again.
 """
 
-import importlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
+from configs import demo
 from packnet_jax import config as config_lib
 from packnet_jax.runs import train_run
 
@@ -27,11 +27,14 @@ TFDS_DIR = flags.DEFINE_string("tfds_dir", "tfds", "Where rendered streets live.
 SEED = flags.DEFINE_integer("seed", 42, "Of every row.")
 L1_WEIGHTS = flags.DEFINE_list("l1_weights", ["0.9"], "w in (1 - w) self + w L1.")
 REPROJECTED_WEIGHTS = flags.DEFINE_list("reprojected_weights", ["0.01", "0.1", "1"], "In pixels.")
+DEPTH_ONLY_WEIGHTS = flags.DEFINE_list(
+    "depth_only_weights", ["1"], "The same, where the motion does not learn from it."
+)
 
 
 def make_config() -> Any:
     """What all rows have in common."""
-    c = importlib.import_module("configs.demo").get_config()
+    c = demo.get_config()
     c.seed = SEED.value
     c.init.model = START.value
     c.optim.depth.warmup_steps = 0
@@ -57,18 +60,19 @@ def rows() -> Iterator[tuple[str, Any]]:
         c.objective, c.loss.supervised_method = "semi_supervised", "sparse-l1"
         c.loss.supervised_loss_weight = weight
         yield f"inverse-depth L1, weight {weight:g}", c
-    for weight in map(float, REPROJECTED_WEIGHTS.value):
-        for updates_pose in (True, False):
+    for weights, updates_pose in ((REPROJECTED_WEIGHTS, True), (DEPTH_ONLY_WEIGHTS, False)):
+        for weight in map(float, weights.value):
             c = make_config()
             c.objective, c.loss.reprojected_loss_weight = "reprojected", weight
             c.loss.reprojected_updates_pose = updates_pose
-            aside = "" if updates_pose else ", not by motion"
+            aside = "" if updates_pose else ", motion learns from video alone"
             yield f"reprojected distance, weight {weight:g}{aside}", c
     yield "self-supervised alone", make_config()
 
 
 def main(_: Sequence[str]) -> None:
     """Trains each row and prints what its evaluation says."""
+    logging.set_verbosity(logging.WARNING)
     lines = ["| | abs_rel | abs_rel, scaled by truth | true / predicted |", "|---|---|---|---|"]
     for name, c in rows():
         folder = f"{name} of {BEAMS.value} beams, {EPOCHS.value} epochs, seed {SEED.value}"

@@ -1,6 +1,6 @@
 """Learns depth from fisheye pictures by ray surfaces and by a pinhole; prints rows of a table.
 
-    python benchmarks/fisheye.py --steps=600
+    python -m benchmarks.fisheye --steps=600
 
 Both depth networks see the same frames of rendered streets through a lens of 180 degrees, as often,
 with the same rates and seed; neither sees depth. The pinhole camera is the one that comes closest
@@ -9,16 +9,16 @@ training is compared along each pixel's ray: the pinhole camera's is z |K^-1 (u,
 is there already is not trained again.
 """
 
-import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 from jaxtyping import Float
 
+from configs import demo
 from packnet_jax import config as config_lib
 from packnet_jax.checkpoint import has_checkpoint
 from packnet_jax.config import Config
@@ -41,7 +41,7 @@ INIT_POSE = flags.DEFINE_string("init_pose", "", "Workdir whose pose network bot
 
 def make_config() -> Any:
     """What all rows have in common."""
-    c = importlib.import_module("configs.demo").get_config()
+    c = demo.get_config()
     c.seed = SEED.value
     c.init.pose_net = INIT_POSE.value
     c.optim.depth.warmup_steps = STEPS.value // 10
@@ -98,6 +98,7 @@ def mean_metrics(
 
 def main(_: Sequence[str]) -> None:
     """Trains each row and prints its metrics, above those of one depth everywhere."""
+    logging.set_verbosity(logging.WARNING)
     lines = ["| | " + " | ".join(METRIC_NAMES) + " |", "|---" * 8 + "|"]
 
     def add(name: str, depths: Sequence[np.ndarray], examples: Sequence[EvalExample]) -> None:
