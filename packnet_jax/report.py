@@ -14,7 +14,8 @@ from packnet_jax.metrics.depth import METRIC_NAMES
 from packnet_jax.visualize import write_atomically
 
 Row = dict[str, Any]
-"""One image: `name`, `valid_pixels`, the values of each mode by metric (or None), and more."""
+"""One image: `name`, `valid_pixels`, the values of each mode by metric (or None), and more, such as
+`median_ratio`, its true over its predicted median depth."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Report:
     metrics: dict[str, dict[str, float]]
     """Mode, then metric: means over the images that have valid pixels."""
     per_image: list[Row]
+    scale: float | None = None
+    """True over predicted depth: the ratio of an image's medians, the median of it over images.
+    What the network's depth lacks to be metres; None where it was not measured."""
 
     def scalars(self) -> dict[str, float]:
         """`mode/metric` to value."""
@@ -44,16 +48,20 @@ class Report:
             for mode in self.metrics
         ]
         width = max(len(rows[0]), len(title) + 4)
+        if self.scale is not None:
+            rows.append(f"true / predicted depth {self.scale:.3f} (median over images)")
         return "\n".join([f"{title:=^{width}}", f"{'':<14}{header}", *rows, "=" * width])
 
     def document(self) -> dict[str, Any]:
         """What the JSON file holds."""
         step = {} if self.step is None else {"step": self.step}
+        scale = {} if self.scale is None else {"scale": self.scale}
         return {
             "dataset": self.dataset,
             **step,
             "protocol": self.protocol,
             "metrics": self.metrics,
+            **scale,
             "per_image": self.per_image,
         }
 
@@ -103,7 +111,9 @@ def summarize(
         "images": len(counted),
         "skipped": len(rows) - len(counted),
     }
-    return Report(dataset, step, protocol, means, rows)
+    ratios = [row["median_ratio"] for row in counted if "median_ratio" in row]
+    scale = float(np.median(ratios)) if ratios else None
+    return Report(dataset, step, protocol, means, rows, scale)
 
 
 def listed(names: Iterable[str]) -> str:

@@ -85,6 +85,14 @@ def test_a_wrong_scale_shows_in_the_unscaled_modes_only():
     assert report.per_image[0]["median_ratio"] == pytest.approx(0.5, rel=1e-5)
 
 
+def test_the_scale_is_the_median_over_images_of_true_over_predicted_depth():
+    double = [example(i)._replace(depth=2 * example(i).depth) for i in range(3)]
+    report = report_of([*double, example(3), example(4, has_depth=False)], scale=0.5)
+    assert report.scale == pytest.approx(1, rel=1e-5)
+    assert report.document()["scale"] == report.scale
+    assert "true / predicted depth 1.000" in report.table()
+
+
 def test_images_without_truth_are_counted_and_do_not_move_the_mean():
     whole = [example(0), example(1)]
     with_empty = [example(0), example(2, has_depth=False), example(1)]
