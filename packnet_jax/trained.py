@@ -95,7 +95,7 @@ def _network(kind: NetworkKind, config: Config, path: Path) -> nn.Module:
     named = getattr(config.model, kind)
     if not named.name:
         what = "depth network" if kind == "depth_net" else "pose network"
-        raise CheckpointError(f"{path} holds no {what}; it was converted without")
+        raise CheckpointError(f"{path} holds no {what}; it was converted or trained without one")
     return (make_depth_net if kind == "depth_net" else make_pose_net)(named.name, named.version)
 
 
