@@ -1,11 +1,11 @@
-"""Learns the scale of depth from a few laser beams in several ways; prints rows of a table.
+"""Learns depth from a few laser beams in several ways; prints rows of a table.
 
-    make demo
-    python -m benchmarks.few_beams --start=runs/demo --beams=4
+    python -m benchmarks.few_beams --start=runs/velocity --beams=4
 
-Every row starts from the same self-supervised networks, which know depth up to a scale, and goes on
-for as many steps with the same rates, streets and seed. Streets not seen in training are evaluated
-against dense depth. A row that is there already is not trained again.
+Every row starts from the same networks, which have learnt from video (and, if `--start` is a run
+with velocity, its metres), and goes on for as many steps with the same rates, streets and seed.
+Streets not seen in training are evaluated against dense depth. A row that is there already is not
+trained again.
 """
 
 import json
@@ -19,10 +19,10 @@ from configs import demo
 from packnet_jax import config as config_lib
 from packnet_jax.runs import train_run
 
-START = flags.DEFINE_string("start", "runs/demo", "Workdir of the demo, where training starts.")
+START = flags.DEFINE_string("start", "runs/velocity", "Workdir that every row starts from.")
 OUTPUT = flags.DEFINE_string("output", "runs/few_beams", "Folder of the workdirs.")
 BEAMS = flags.DEFINE_integer("beams", 4, "Of the 64 of the scanner; 0 for all.")
-EPOCHS = flags.DEFINE_integer("epochs", 2, "Of 100 steps each, of every row.")
+EPOCHS = flags.DEFINE_integer("epochs", 1, "Of 100 steps each, of every row.")
 TFDS_DIR = flags.DEFINE_string("tfds_dir", "tfds", "Where rendered streets live.")
 SEED = flags.DEFINE_integer("seed", 42, "Of every row.")
 L1_WEIGHTS = flags.DEFINE_list("l1_weights", ["0.9"], "w in (1 - w) self + w L1.")
@@ -38,7 +38,6 @@ def make_config() -> Any:
     c.seed = SEED.value
     c.init.model = START.value
     c.optim.depth.warmup_steps = 0
-    c.optim.pose.lr = 2e-3  # motion has to grow with depth, more than tenfold
     c.optim.T_max = EPOCHS.value
     c.data.tfds_dir = TFDS_DIR.value
     c.data.synthetic.num_streets = 50  # of 8 samples each: 100 batches of 4

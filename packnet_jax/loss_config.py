@@ -56,7 +56,10 @@ class LossConfig:
 
     reprojected_loss_weight: float = within(0.1, 0)
     """reprojected: of the distance in pixels, beside the whole self-supervised loss."""
-    reprojected_updates_pose: bool = True
+    reprojected_updates_pose: bool = False
+    """reprojected: whether the motion learns from that distance, too, as the patent says. The
+    distance is 0 where nothing moves: in our runs the pose network then stopped moving
+    (`docs/results.md`), so it learns from the pictures alone by default."""
 
     supervision_starts: float = within(0.0, 0, 1)
     """semi_supervised, reprojected: the share of the training after which measured depth joins;
