@@ -6,6 +6,7 @@ that came from elsewhere are step 0, with `origin` and without `training`. Orbax
 another name and renames when all is there, so a kill at any moment leaves the checkpoints before.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +43,7 @@ class Checkpointer:
             ),
         ]
         self.folder = workdir.resolve() / CHECKPOINTS
+        _remove_unfinished(self.folder)
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
@@ -50,7 +52,6 @@ class Checkpointer:
                 # not know its best checkpoints and delete them.
                 best_fn=lambda metrics: metrics[monitor],
                 step_format_fixed_length=STEP_DIGITS,
-                cleanup_tmp_directories=True,
             ),
         )
 
@@ -158,7 +159,6 @@ def write_weights(
         raise CheckpointError(f"{folder} holds a checkpoint already; choose another folder")
     options = ocp.CheckpointManagerOptions(
         step_format_fixed_length=STEP_DIGITS,
-        cleanup_tmp_directories=True,
         enable_async_checkpointing=False,  # which would hold one, too
     )
     arrays = jax.device_put(variables)  # of numpy's, Orbax would hold a second copy
@@ -168,6 +168,7 @@ def write_weights(
         ORIGIN: ocp.args.JsonSave(origin),
     }
     try:
+        _remove_unfinished(checkpoints)
         with ocp.CheckpointManager(checkpoints, options=options) as manager:
             manager.save(0, args=ocp.args.Composite(**items), force=True)
     except (OSError, ValueError) as error:
@@ -273,6 +274,17 @@ def _unreadable_weights(step_folder: Path, error: Exception) -> str:
     return (
         f"{step_folder}: the weights can not be read ({_first_line(error)}). Is the folder damaged?"
     )
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Deletes what a killed save has left.
+
+    Orbax's own `cleanup_tmp_directories` goes on after `close()`: a manager that is opened next
+    finds folders that vanish under its hands.
+    """
+    if jax.process_index() == 0 and folder.is_dir():
+        for unfinished in ocp.path.step.all_temporary_paths(folder):
+            shutil.rmtree(unfinished.get())
 
 
 def abstract_like(tree: Any, sharding: jax.sharding.Sharding) -> Any:

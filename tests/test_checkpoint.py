@@ -118,6 +118,7 @@ def test_what_a_killed_save_leaves_is_ignored(tmp_path):
     folder = tmp_path / "checkpoints"
     shutil.copytree(folder / "00000001", folder / "00000002.orbax-checkpoint-tmp")
     assert restored_step(tmp_path) == 1
+    assert [p.name for p in folder.iterdir()] == ["00000001"]
     with opened(tmp_path) as checkpointer:
         save(checkpointer, 2)
     assert restored_step(tmp_path) == 2
