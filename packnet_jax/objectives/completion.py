@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from packnet_jax.batch import Batch
 from packnet_jax.loss_config import LossConfig, needs_of
-from packnet_jax.objectives.objective import Measured, Objective, Progress, given
+from packnet_jax.objectives.objective import Measured, Objective, Progress, given, has_begun
 from packnet_jax.objectives.semi_supervised import compare_with_measured, semi_supervised, shown
 from packnet_jax.sfm import Predictions
 
@@ -30,7 +30,7 @@ def completion(loss: LossConfig) -> Objective:
         completed = given(predictions.completed, "a prediction with sparse depth")
         supervised = compare_with_measured(loss, completed.inv_depth_pyramid, batch, progress)
         added = loss.supervised_loss_weight * loss.weight_rgbd * supervised + completed.depth_loss
-        has_started = jnp.asarray(progress) >= loss.completion_starts
+        has_started = has_begun(progress, loss.completion_starts)
         terms = {"supervised_loss_rgbd": supervised, "depth_loss": completed.depth_loss}
         return Measured(
             learnt.total + jnp.where(has_started, added, 0.0),

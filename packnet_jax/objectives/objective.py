@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from packnet_jax.batch import Batch
 from packnet_jax.loss_config import Needs
@@ -12,6 +13,7 @@ from packnet_jax.sfm import Predictions
 Progress = Float[Array, ""] | float
 """How far training has come, in [0, 1]."""
 
+_ROUNDING = 1e-6  # XLA divides by multiplying with a reciprocal: 30 steps of 50 come before 0.6
 
 T = TypeVar("T")
 
@@ -21,6 +23,11 @@ def given(value: T | None, what: str) -> T:
     if value is None:
         raise ValueError(f"the objective needs {what}, but there is none")
     return value
+
+
+def has_begun(progress: Progress, start: float) -> Bool[Array, ""]:
+    """Whether training has come to a stage that begins at this share of it."""
+    return jnp.asarray(progress) >= start - _ROUNDING
 
 
 class Pictures(NamedTuple):

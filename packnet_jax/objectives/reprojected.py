@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from packnet_jax.batch import Batch
 from packnet_jax.loss_config import LossConfig, needs_of
 from packnet_jax.losses.reprojected import reprojected_distance_loss
-from packnet_jax.objectives.objective import Measured, Objective, Progress, given
+from packnet_jax.objectives.objective import Measured, Objective, Progress, given, has_begun
 from packnet_jax.objectives.self_supervised import measure_self_supervised, upsampled
 from packnet_jax.objectives.semi_supervised import counted_depth, with_measured
 from packnet_jax.sfm import Predictions
@@ -30,7 +30,7 @@ def reprojected(loss: LossConfig) -> Objective:
             num_scales=loss.supervised_num_scales,
             update_pose=loss.reprojected_updates_pose,
         )
-        has_started = jnp.asarray(progress) >= loss.supervision_starts
+        has_started = has_begun(progress, loss.supervision_starts)
         weight = jnp.where(has_started, loss.reprojected_loss_weight, 0.0)
         terms = learnt.terms | {"reprojected_distance": distance}
         total = learnt.total + weight * distance

@@ -9,7 +9,14 @@ from packnet_jax.depth_maps import depth_to_inv_depth
 from packnet_jax.loss_config import LossConfig, needs_of
 from packnet_jax.losses.photometric import scale_weights
 from packnet_jax.losses.supervised import supervised_loss
-from packnet_jax.objectives.objective import Measured, Objective, Pictures, Progress, given
+from packnet_jax.objectives.objective import (
+    Measured,
+    Objective,
+    Pictures,
+    Progress,
+    given,
+    has_begun,
+)
 from packnet_jax.objectives.self_supervised import measure_self_supervised, upsampled
 from packnet_jax.sfm import Predictions
 
@@ -35,7 +42,7 @@ def semi_supervised(loss: LossConfig) -> Objective:
                 with_measured(Pictures(batch.rgb_original[0], shown(pyramid)), batch),
             )
         learnt = measure_self_supervised(loss, predictions, batch, progress)
-        has_started = jnp.asarray(progress) >= loss.supervision_starts
+        has_started = has_begun(progress, loss.supervision_starts)
         weight = jnp.where(has_started, loss.supervised_loss_weight, 0.0)
         total = (1 - weight) * learnt.total + weight * supervised
         terms = learnt.terms | {"supervised_loss": supervised}

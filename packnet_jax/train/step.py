@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from packnet_jax import sharding
 from packnet_jax.batch import Batch
-from packnet_jax.objectives.objective import Objective, Pictures
+from packnet_jax.objectives.objective import Objective, Pictures, has_begun
 from packnet_jax.sfm import Networks, predict
 from packnet_jax.train.optim import LearningRates, apply_updates
 from packnet_jax.train.state import TrainState
@@ -117,7 +117,7 @@ def make_train_step(
             if accumulate > 1
             else learn(params, batch_stats, batch, state.step, 0)
         )
-        is_frozen = state.step / num_steps >= objective.frozen_from
+        is_frozen = has_begun(state.step / num_steps, objective.frozen_from)
         gradients = _without(objective.frozen, learnt.gradients, is_frozen)
         gradient_norm = optax.tree.norm(gradients)
         directions, opt_state = optimizer.update(gradients, state.opt_state, params)

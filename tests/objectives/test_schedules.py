@@ -34,7 +34,7 @@ def predictions(with_depth=False):
         for i in range(4)
     )
     vectors = jnp.asarray(rng.normal(size=(4, 2, 6)) * 0.05, jnp.float32)
-    completed = Completed(pyramid[::-1][::-1], jnp.float32(0.25)) if with_depth else None
+    completed = Completed(pyramid, jnp.float32(0.25)) if with_depth else None
     return Predictions(pyramid, pose_vector_to_transform(vectors), {}, completed)
 
 
