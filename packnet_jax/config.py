@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from ml_collections import ConfigDict
 
-from packnet_jax.data_config import DataConfig, Rule, SourceConfig, data_rules
+from packnet_jax.data_config import DataConfig, SourceConfig
+from packnet_jax.data_rules import Rule, data_rules
 from packnet_jax.errors import ConfigError
 from packnet_jax.loss_config import LossConfig, Needs, ObjectiveName, needs_of
 from packnet_jax.typed_config import build, fields_of, within

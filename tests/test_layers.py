@@ -15,6 +15,7 @@ LAYERS = {
     "packnet_jax.signals": 0,
     "packnet_jax.data_config": 0.3,
     "packnet_jax.loss_config": 0.3,
+    "packnet_jax.data_rules": 0.4,
     "packnet_jax.config": 0.5,  # raises the errors
     "packnet_jax.sharding": 0.5,
     "packnet_jax.eval_config": 0.7,

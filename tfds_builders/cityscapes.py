@@ -14,7 +14,6 @@ import tensorflow_datasets as tfds
 from packnet_jax.errors import DataError
 from tfds_builders.frame_checks import header_shape
 from tfds_builders.frames import Frame, FramesBuilder, Missing
-from tfds_builders.pictures import CropBorders
 from tfds_builders.stored_size import FULL_SIZE, StoredSize
 
 SPLITS = ("train", "val", "test")
@@ -67,16 +66,18 @@ class Cityscapes(FramesBuilder):
         data_dir: str,
         root: str,
         split: str,
-        stored_shape: tuple[int, int] | None = None,
-        stored_crop: CropBorders = (),
+        stored_size: StoredSize = FULL_SIZE,
     ) -> Self:
         """The builder for one split; see `FramesBuilder.from_options`.
 
         Args:
+            data_dir: where built sets are kept.
             root: the folder that holds `leftImg8bit_sequence` and `camera`.
             split: 'train', 'val' or 'test'.
-            stored_shape: height and width to store pictures at; see `StoredSize`.
-            stored_crop: what to cut off before.
+            stored_size: what pictures are cropped and resized to.
+
+        Raises:
+            DataError: the split is unknown, or has no folders.
         """
         if split not in SPLITS:
             raise DataError(f"Split {split!r} is unknown; Cityscapes has {', '.join(SPLITS)}.")
@@ -91,12 +92,13 @@ class Cityscapes(FramesBuilder):
         options = {
             "root": str(resolved),
             "split": split,
-            "stored_size": StoredSize(stored_shape, tuple(stored_crop)),
+            "stored_size": stored_size,
             "cities": tuple(
                 (city.name, sum(1 for _ in city.iterdir())) for city in _cities(resolved, split)
             ),
         }
-        fingerprint = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:10]
+        listed = json.dumps(options, default=dataclasses.astuple)
+        fingerprint = hashlib.sha256(listed.encode()).hexdigest()[:10]
         config = CityscapesConfig(name=f"{split}-{fingerprint}", **options)
         return cls(config=config, data_dir=data_dir)
 

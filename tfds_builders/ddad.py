@@ -25,7 +25,6 @@ from tfds_builders.dgp_files import (
 )
 from tfds_builders.frame_checks import header_shape
 from tfds_builders.frames import Frame, FramesBuilder, Missing
-from tfds_builders.pictures import CropBorders
 from tfds_builders.stored_size import FULL_SIZE, StoredSize
 
 
@@ -67,20 +66,22 @@ class Ddad(FramesBuilder):
         cameras: Sequence[str] = (),
         depth_type: str = "",
         input_depth_type: str = "",
-        stored_shape: tuple[int, int] | None = None,
-        stored_crop: CropBorders = (),
+        stored_size: StoredSize = FULL_SIZE,
     ) -> Self:
         """The builder for one split; see `FramesBuilder.from_options`.
 
         Args:
+            data_dir: where built sets are kept.
             root: the JSON that lists the scenes, such as ddad.json, or the folder it lies in.
             split: one of `dgp_files.SPLITS`.
             cameras: names, such as 'camera_01', in the order of a rig; case does not matter. () for
                 all that there are.
             depth_type: 'lidar' or '' for none; see `dgp_depth.read_depth`.
             input_depth_type: likewise, for the feature `lidar`.
-            stored_shape: height and width to store pictures at; see `StoredSize`.
-            stored_crop: what to cut off before.
+            stored_size: what pictures are cropped and resized to.
+
+        Raises:
+            DataError: an option is unknown, or the data set is not found.
         """
         for given in (depth_type, input_depth_type):
             if given not in DEPTH_TYPES:
@@ -95,9 +96,10 @@ class Ddad(FramesBuilder):
             "cameras": lower,
             "depth_type": depth_type,
             "input_depth_type": input_depth_type,
-            "stored_size": StoredSize(stored_shape, tuple(stored_crop)),
+            "stored_size": stored_size,
         }
-        fingerprint = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:10]
+        listed = json.dumps(options, default=dataclasses.astuple)
+        fingerprint = hashlib.sha256(listed.encode()).hexdigest()[:10]
         config = DdadConfig(name=f"{data_set.stem}-{split}-{fingerprint}", **options)
         return cls(config=config, data_dir=data_dir)
 

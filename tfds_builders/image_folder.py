@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,15 +15,10 @@ from PIL import Image
 from packnet_jax.errors import DataError
 from tfds_builders.calibration import Calibration
 from tfds_builders.folder_files import COUNT_SLACK, Entry, Stream, find_streams, read_video
+from tfds_builders.frame_checks import header_shape
 from tfds_builders.frames import Frame, FramesBuilder, Missing, encode_array
-from tfds_builders.pictures import (
-    CropBorders,
-    crop_box,
-    decode_image,
-    grey_thumbnail,
-    mean_difference,
-    resize_image,
-)
+from tfds_builders.pictures import grey_thumbnail, mean_difference
+from tfds_builders.stored_size import FULL_SIZE, StoredSize, whole_image
 
 SPLITS = ("train", "val", "all")
 DEPTH_SUFFIXES = (".npz", ".png")
@@ -48,17 +42,12 @@ class ImageFolderConfig(tfds.core.BuilderConfig):
     """By the name of the frame."""
     read_depth: ReadDepth | None = dataclasses.field(default=None, repr=False)
     needs_depth: bool = False
-    stored_shape: tuple[int, int] | None = None
-    """Height and width that pictures are stored at; None for the files as they are."""
-    stored_crop: CropBorders = ()
-    """What is cut off before."""
+    stored_size: StoredSize = FULL_SIZE
 
 
 class ImageFolder(FramesBuilder):
     """Frames of folders and videos; see `folder_files.find_streams`.
 
-    With `stored_shape`, pictures are cropped and resized as the reader would, and stored as PNG.
-    Intrinsics, depth, mask and the feature `full_shape` (int64 [2]) remain those of the full one.
     The metadata's `notes` say in words which camera was taken, and what was left out.
     """
 
@@ -82,12 +71,12 @@ class ImageFolder(FramesBuilder):
         depth_root: str = "",
         read_depth: ReadDepth | None = None,
         needs_depth: bool = False,
-        stored_shape: tuple[int, int] | None = None,
-        stored_crop: CropBorders = (),
+        stored_size: StoredSize = FULL_SIZE,
     ) -> Self:
         """The builder for one split; see `FramesBuilder.from_options`.
 
         Args:
+            data_dir: where built sets are kept.
             root: a folder, or a video.
             split: 'val' is the end of every stream, 'train' what is before it, 'all' both.
             pattern: which files; see `folder_files.find_streams`.
@@ -101,8 +90,7 @@ class ImageFolder(FramesBuilder):
                 has one; '' for none.
             read_depth: reads such a file; needed with `depth_root`.
             needs_depth: whether frames without depth are no targets.
-            stored_shape: height and width to store pictures at; None for the files as they are.
-            stored_crop: what to cut off before (only with `stored_shape`).
+            stored_size: what pictures are cropped and resized to.
 
         Raises:
             DataError: there are no such pictures, or the split has none.
@@ -121,11 +109,15 @@ class ImageFolder(FramesBuilder):
             "static_threshold": static_threshold,
             "depth_files": _depth_files(depth_root, streams, is_needed=needs_depth),
             "needs_depth": needs_depth,
-            "stored_shape": stored_shape,
-            "stored_crop": tuple(stored_crop),
         }
-        name = f"{folder.resolve().stem}-{split}-{_fingerprint(streams, options)}"
-        config = ImageFolderConfig(name=name, streams=streams, read_depth=read_depth, **options)
+        fingerprint = _fingerprint(streams, options | stored_size.settings)
+        config = ImageFolderConfig(
+            name=f"{folder.resolve().stem}-{split}-{fingerprint}",
+            streams=streams,
+            read_depth=read_depth,
+            stored_size=stored_size,
+            **options,
+        )
         return cls(config=config, data_dir=data_dir)
 
     @property
@@ -137,21 +129,15 @@ class ImageFolder(FramesBuilder):
     @property
     def extra_features(self) -> dict[str, tfds.features.FeatureConnector]:
         """The full size of pictures that are stored resized."""
-        if self.config.stored_shape is None:
-            return {}
-        encoding = tfds.features.Encoding.BYTES
-        return {"full_shape": tfds.features.Tensor(shape=(2,), dtype=np.int64, encoding=encoding)}
+        return self.config.stored_size.features
 
     @property
     def extra_metadata(self) -> Mapping[str, Any]:
         """The mask, and what was guessed, left out and done to pictures."""
-        metadata: dict[str, Any] = {"notes": self._notes()}
+        metadata: dict[str, Any] = {"notes": self._notes(), **self.config.stored_size.metadata}
         mask = _read_mask(self.config.mask_path)
         if mask is not None:
             metadata["mask"] = encode_array(mask)
-        if self.config.stored_shape is not None:
-            metadata["stored_shape"] = list(self.config.stored_shape)
-            metadata["stored_crop"] = list(self.config.stored_crop)
         return metadata
 
     def targets(self) -> Sequence[str]:
@@ -208,9 +194,9 @@ class ImageFolder(FramesBuilder):
             depth = None
             yield Missing(entry.name, str(error))
         try:
-            image = self._stored(picture, shape)
+            image = self.config.stored_size.store(picture)
         except ValueError as error:
-            yield Missing(entry.name, f"the picture {entry.path} can not be decoded: {error}")
+            yield Missing(entry.name, f"{entry.path}: {error}")
             return
         yield Frame(
             name=entry.name,
@@ -220,7 +206,7 @@ class ImageFolder(FramesBuilder):
             intrinsics=self.config.calibration.at(shape),
             depth=depth,
             depth_source="" if depth is None else "depth maps beside the pictures",
-            extra={"full_shape": np.array(shape, np.int64)} if self.config.stored_shape else None,
+            extra=self.config.stored_size.extra(shape),
         )
 
     def _depth(self, entry: Entry, shape: tuple[int, int]) -> np.ndarray | None:
@@ -234,13 +220,6 @@ class ImageFolder(FramesBuilder):
                 f"the depth {path} has shape {depth.shape}, but its picture {entry.path} {shape}"
             )
         return depth
-
-    def _stored(self, picture: bytes | np.ndarray, shape: tuple[int, int]) -> bytes | np.ndarray:
-        if self.config.stored_shape is None:
-            return picture
-        image = _whole(picture) if isinstance(picture, bytes) else picture
-        part = crop_box(self.config.stored_crop, shape).cut(image)
-        return resize_image(part, self.config.stored_shape)
 
     def _notes(self) -> list[str]:
         """What people should know of this set, in words."""
@@ -346,26 +325,15 @@ def _shape_of(picture: bytes | np.ndarray) -> tuple[int, int] | None:
     if not isinstance(picture, bytes):
         return picture.shape[0], picture.shape[1]
     try:
-        with Image.open(io.BytesIO(picture)) as image:
-            return image.height, image.width
-    except (OSError, SyntaxError, ValueError):
+        return header_shape(picture)
+    except ValueError:
         return None
-
-
-def _whole(picture: bytes) -> np.ndarray:
-    """The pixels, uint8 [h, w, 3]; raises ValueError if the file is cut off."""
-    try:
-        with Image.open(io.BytesIO(picture)) as image:
-            image.load()  # OpenCV would fill what is missing with grey
-    except (OSError, SyntaxError) as error:
-        raise ValueError(error) from error
-    return decode_image(picture)
 
 
 def _thumbnail(picture: bytes | np.ndarray) -> np.ndarray | None:
     """None if the picture can not be decoded."""
     try:
-        return grey_thumbnail(_whole(picture) if isinstance(picture, bytes) else picture)
+        return grey_thumbnail(whole_image(picture))
     except ValueError:
         return None  # the base class lists it
 

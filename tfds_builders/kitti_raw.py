@@ -22,8 +22,7 @@ from tfds_builders.kitti_depth import (
 )
 from tfds_builders.kitti_files import Camera, Inertial, read_camera, read_inertial, read_pose
 from tfds_builders.kitti_splits import FrameId, find_split, parse_line, split_name
-from tfds_builders.pictures import CropBorders
-from tfds_builders.stored_size import StoredSize
+from tfds_builders.stored_size import FULL_SIZE, StoredSize
 
 
 @dataclasses.dataclass
@@ -38,15 +37,7 @@ class KittiRawConfig(tfds.core.BuilderConfig):
     with_stereo: bool = False
     depth_beams: int = 0
     input_beams: int = 0
-    stored_shape: tuple[int, int] | None = None
-    """Height and width that pictures are stored at; None for the files as they are."""
-    stored_crop: CropBorders = ()
-    """What is cut off before."""
-
-    @property
-    def stored_size(self) -> StoredSize:
-        """Both together."""
-        return StoredSize(self.stored_shape, self.stored_crop)
+    stored_size: StoredSize = FULL_SIZE
 
 
 class KittiRaw(FramesBuilder):
@@ -54,9 +45,6 @@ class KittiRaw(FramesBuilder):
 
     With `input_depth_type`, targets hold a second depth map, for networks that take one, as the
     feature `input_depth` (read with `decode_depth`); `input_depth_source` says where it is from.
-
-    With `stored_shape`, pictures are cropped and resized as the reader would, and stored as PNG.
-    Intrinsics, depth and the feature `full_shape` (int64 [2]) remain those of the full picture.
 
     Source: packnet-sfm `datasets/kitti_dataset.py: KITTIDataset`.
     """
@@ -72,29 +60,31 @@ class KittiRaw(FramesBuilder):
         depth_type: str = "",
         input_depth_type: str = "",
         with_stereo: bool = False,
-        stored_shape: tuple[int, int] | None = None,
-        stored_crop: CropBorders = (),
+        stored_size: StoredSize = FULL_SIZE,
         depth_beams: int = 0,
         input_beams: int = 0,
     ) -> Self:
         """The builder for one split file; see `FramesBuilder.from_options`.
 
         Args:
+            data_dir: where built sets are kept.
+            root: folder of the raw data.
             split: path of the file, or a name such as 'eigen_zhou'; see `kitti_splits.find_split`.
+            reach: how many frames before and after each target are stored as well.
             depth_type: 'velodyne', 'groundtruth' or '' for none; see `kitti_depth.read_depth`.
             input_depth_type: likewise, for the feature `input_depth`.
-            stored_shape: height and width to store pictures at; None for the files as they are.
-            stored_crop: what to cut off before (only with `stored_shape`); see
-                `pictures.crop_box`.
+            with_stereo: whether to store the other eye's frames.
+            stored_size: what pictures are cropped and resized to.
             depth_beams: how many of the scanner's 64 beams a 'velodyne' depth has; 0 for all; see
                 `scan_lines.kept_lines`.
             input_beams: the same for the feature `input_depth`.
+
+        Raises:
+            DataError: an option is unknown, or the split is not found.
         """
         for given in (depth_type, input_depth_type):
             if given not in DEPTH_TYPES:
                 raise DataError(f"Depth type {given!r} is unknown; KITTI raw has {DEPTH_TYPES}.")
-        if stored_crop and stored_shape is None:
-            raise DataError("`stored_crop` is for pictures that are stored at a `stored_shape`.")
         path = find_split(root, split)
         options = {
             "root": str(Path(root).expanduser().resolve()),
@@ -102,8 +92,6 @@ class KittiRaw(FramesBuilder):
             "reach": reach,
             "depth_type": depth_type,
             "with_stereo": with_stereo,
-            "stored_shape": stored_shape,
-            "stored_crop": tuple(stored_crop),
         }
         for name, given in (("depth", depth_beams), ("input", input_beams)):
             if given not in KEPT_BEAMS:
@@ -113,9 +101,11 @@ class KittiRaw(FramesBuilder):
             "depth_beams": depth_beams,
             "input_beams": input_beams,
         }
-        options |= {key: v for key, v in later.items() if v}  # older sets keep their names
-        fingerprint = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:10]
-        config = KittiRawConfig(name=f"{split_name(path)}-{fingerprint}", **options)
+        later = {key: v for key, v in later.items() if v}  # older sets keep their names
+        listed = options | stored_size.settings | later
+        fingerprint = hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:10]
+        name = f"{split_name(path)}-{fingerprint}"
+        config = KittiRawConfig(name=name, stored_size=stored_size, **options, **later)
         return cls(config=config, data_dir=data_dir)
 
     @property

@@ -1,25 +1,44 @@
 """Pictures that are cropped and resized before they are stored, for runs at one size alone."""
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from packnet_jax.errors import DataError
 from tfds_builders.frame_checks import picture_shape
 from tfds_builders.pictures import CropBorders, crop_box, decode_image, resize_image
 
 
-class StoredSize(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class StoredSize:
     """How pictures are stored: as the reader would make them, so that it need not.
 
-    Intrinsics, depth and the feature `full_shape` (int64 [2]) remain those of the full picture.
+    Resized ones are stored as PNG. Intrinsics, depth, mask and the feature `full_shape` (int64 [2])
+    remain those of the full picture.
+
+    Raises:
+        DataError: a crop is given without a shape.
     """
 
-    shape: tuple[int, int] | None
+    shape: tuple[int, int] | None = None
     """Height and width; None for the files as they are."""
-    crop: CropBorders
+    crop: CropBorders = ()
     """What is cut off before; see `pictures.crop_box`."""
+
+    def __post_init__(self) -> None:
+        if self.crop and self.shape is None:
+            raise DataError(
+                f"Pictures were to be stored with the crop {self.crop} but without a shape, that "
+                "is, as their files are; give the height and width to resize them to, or no crop."
+            )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Both, by their names in metadata and in what the names of sets are hashed from."""
+        return {"stored_shape": self.shape, "stored_crop": self.crop}
 
     @property
     def features(self) -> dict[str, tfds.features.FeatureConnector]:
@@ -34,24 +53,36 @@ class StoredSize(NamedTuple):
         """What a builder says of the set besides."""
         if self.shape is None:
             return {}
-        return {"stored_shape": list(self.shape), "stored_crop": list(self.crop)}
+        return {key: list(value) for key, value in self.settings.items()}
 
     def extra(self, full_shape: tuple[int, int]) -> dict[str, Any]:
         """Values of `features` for a picture of that size."""
         return {} if self.shape is None else {"full_shape": np.array(full_shape, np.int64)}
 
-    def store(self, data: bytes) -> bytes | np.ndarray:
-        """What is stored of a picture's file.
+    def store(self, picture: bytes | np.ndarray) -> bytes | np.ndarray:
+        """What is stored of a picture: its file, or a video's frame, uint8 [h, w, 3].
 
         Raises:
             ValueError: it is to be resized and can not be decoded.
             DataError: the crop leaves it.
         """
         if self.shape is None:
-            return data
-        part = crop_box(self.crop, picture_shape(data)).cut(decode_image(data))
-        return resize_image(part, self.shape)
+            return picture
+        image = whole_image(picture)
+        return resize_image(crop_box(self.crop, image.shape[:2]).cut(image), self.shape)
 
 
-FULL_SIZE = StoredSize(None, ())
+def whole_image(picture: bytes | np.ndarray) -> np.ndarray:
+    """The pixels of a file or of a video's frame, uint8 [h, w, 3].
+
+    Raises:
+        ValueError: the file is no picture, or cut short.
+    """
+    if not isinstance(picture, bytes):
+        return picture
+    picture_shape(picture)  # refuses a file cut short, where OpenCV would fill in grey
+    return decode_image(picture)
+
+
+FULL_SIZE = StoredSize()
 """The files as they are."""

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from built_stores import open_built
 from reader_findings import Findings, crc32_of_channels_first
 from real_data import ddad_tiny, dgp_scenes, end_to_end
 
 from packnet_jax.data.examples import EvalPipeline
 from packnet_jax.data.index import make_index
 from packnet_jax.data.pipeline import TrainPipeline
-from packnet_jax.data.sources import open_ddad
 from packnet_jax.data.store import FrameStore, StoredFrame
+from tfds_builders.ddad import Ddad
 
 GOLDEN = "end_to_end/dgp_reader"
 RAW = {"ddad_tiny.raw.context11.CAMERA_01": 1, "ddad_tiny.raw.context00.CAMERA_01": 0}
@@ -37,8 +38,17 @@ def front(folder) -> FrameStore:
 
 
 def open_tiny(folder: Path, *cameras: str, **options: Any) -> FrameStore:
-    return open_ddad(
-        root=str(ddad_tiny()), tfds_dir=str(folder), split="train", cameras=cameras, **options
+    return open_split(folder, ddad_tiny(), "train", cameras=cameras, **options)
+
+
+def open_split(folder: Path, root: Path, split: str, **options: Any) -> FrameStore:
+    return open_built(
+        Ddad.from_options,
+        root=str(root),
+        data_dir=str(folder),
+        split=split,
+        depth_type="lidar",
+        **options,
     )
 
 
@@ -168,7 +178,7 @@ def test_a_stack_of_cameras_equals_the_reference(folder, parity):
 
 def test_scans_of_real_scenes_are_projected(folder):
     """There is no reference of these maps; what is known of the scenes holds."""
-    store = open_ddad(root=str(dgp_scenes()), tfds_dir=str(folder), split="val")
+    store = open_split(folder, dgp_scenes(), "val")
     assert len(store.streams) == 3 + 6
     assert len(store.rigs) == 3  # of the scene that has all six cameras
     assert {item["name"] for item in store.missing} == {

@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from built_stores import open_built
 from reader_findings import Findings
 from real_data import end_to_end, kitti_mini, kitti_tiny
 
 from packnet_jax.data.examples import EvalPipeline
 from packnet_jax.data.index import SampleIndex, make_index
 from packnet_jax.data.pipeline import TrainPipeline
-from packnet_jax.data.sources import open_kitti_raw
 from packnet_jax.data.store import FrameStore
 from packnet_jax.data.transforms import resize_depth, resize_depth_nearest
 from packnet_jax.errors import DataError
+from tfds_builders.kitti_raw import KittiRaw
 
 GOLDEN = "end_to_end/kitti_reader"
 CROP = (-352, 0, 0.5, 1216)
@@ -54,13 +55,13 @@ def open_split(folder: Path, split: str, **options: Any) -> FrameStore:
         lines = (root / "kitti_tiny.txt").read_text().splitlines()
         split = str(folder / "right.txt")
         Path(split).write_text("".join(f"{line.split()[1]}\n" for line in lines))
-    return open_kitti_raw(
+    return open_built(
+        KittiRaw.from_options,
         root=str(root),
-        tfds_dir=str(folder),
+        data_dir=str(folder),
         split=split,
         depth_type="velodyne",
-        back_context=3,
-        forward_context=3,
+        reach=3,
         **options,
     )
 
@@ -198,10 +199,15 @@ def test_scans_stand_in_for_maps_that_are_not_there(folder, tmp_path):
             link.symlink_to(path)
     whole = open_split(folder, "kitti_mini")
     maps = {whole[record].name: whole[record].depth() for record in whole.targets}
-    options = {"root": str(tmp_path), "tfds_dir": str(tmp_path / "tfds"), "split": "kitti_mini"}
+    options = {
+        "root": str(tmp_path),
+        "data_dir": str(tmp_path / "tfds"),
+        "split": "kitti_mini",
+        "depth_type": "velodyne",
+    }
     with pytest.raises(DataError, match=r"of the 38 target frames(.|\n)*data\.allow_missing"):
-        open_kitti_raw(**options)
-    store = open_kitti_raw(**options, allow_missing=1.0)
+        open_built(KittiRaw.from_options, **options)
+    store = open_built(KittiRaw.from_options, **options, allow_missing=1.0)
     found = [store[record] for record in store.targets]
     assert [int(frame.name[-2:]) for frame in found] == [7, 14, 21, 28, 35]  # 0 is not a target
     for frame in found:

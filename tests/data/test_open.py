@@ -13,7 +13,7 @@ from folders import numbered, write_pictures
 from packnet_jax import config as config_lib
 from packnet_jax.data.open import open_data_sets, open_evaluations
 from packnet_jax.data.sources import open_source
-from packnet_jax.data_config import DATASETS
+from packnet_jax.data_config import DATASETS, DataConfig, SourceConfig
 from packnet_jax.errors import ConfigError, DataError
 from packnet_jax.visualize import write_depth
 
@@ -54,6 +54,18 @@ def test_odometry_sequences_are_trained_on(tmp_path):
     (evaluation,) = data.evaluations
     assert (evaluation.name, len(evaluation.examples)) == ("kitti_odometry-01", 4)
     assert evaluation.examples[0].depth is None
+
+
+def test_odometry_sequences_lack_as_many_pictures_as_the_configuration_lets_go(tmp_path):
+    root = make_odometry(tmp_path / "odometry", {"00": 5})
+    for number in (1, 3):
+        (root / "sequences" / "00" / "image_2" / f"{number:06d}.png").write_bytes(b"cut short")
+    fields = {"name": "kitti_odometry", "root": str(root), "split": "00", "depth_type": ""}
+    data = DataConfig(tfds_dir=str(tmp_path / "tfds"))
+    with pytest.raises(DataError, match=r"2 of the 5 target frames(.|\n)*data\.allow_missing"):
+        open_source(SourceConfig(**fields), data, for_training=True)
+    store = open_source(SourceConfig(**fields, allow_missing=0.4), data, for_training=True)
+    assert (len(store.targets), len(store.missing)) == (3, 2)
 
 
 def kitti(tmp_path, **fields):

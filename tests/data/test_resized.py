@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from built_stores import open_built
 from fake_kitti import make_kitti, png, replace_depth_by_scan
 from frame_stores import memory_store
 
@@ -9,9 +10,10 @@ from packnet_jax import config as config_lib
 from packnet_jax.data.examples import EvalPipeline
 from packnet_jax.data.open import open_data_sets
 from packnet_jax.data.pipeline import TrainPipeline
-from packnet_jax.data.sources import open_kitti_raw
 from packnet_jax.data.store import FrameStore
 from packnet_jax.errors import DataError
+from tfds_builders.kitti_raw import KittiRaw
+from tfds_builders.stored_size import FULL_SIZE, StoredSize
 
 SHAPE = (6, 20)
 CROPS = [(), (-10, 0, 0.5, 34)]
@@ -31,17 +33,21 @@ def kitti(tmp_path_factory) -> dict:
             np.savez(path, velodyne_depth=depth)
     return {
         "root": str(root),
-        "tfds_dir": str(folder / "tfds"),
+        "data_dir": str(folder / "tfds"),
         "split": "fake",
-        "back_context": 1,
-        "forward_context": 1,
+        "reach": 1,
+        "depth_type": "velodyne",
         "with_stereo": True,
     }
 
 
+def stored_at(size, kitti) -> FrameStore:
+    return open_built(KittiRaw.from_options, **kitti, stored_size=size)
+
+
 def stores(kitti, crop) -> tuple[FrameStore, FrameStore]:
     """Full-size and resized."""
-    return open_kitti_raw(**kitti), open_kitti_raw(**kitti, stored_shape=SHAPE, stored_crop=crop)
+    return stored_at(FULL_SIZE, kitti), stored_at(StoredSize(SHAPE, crop), kitti)
 
 
 @pytest.mark.parametrize("crop", CROPS)
@@ -85,7 +91,8 @@ def test_resized_sets_are_small_pictures_under_a_name_of_their_own(kitti):
     full, resized = stores(kitti, ())
     assert resized[0].image().shape == (*SHAPE, 3)
     assert resized[0].full_shape == full[0].image().shape[:2]
-    names = {open_kitti_raw(**kitti, stored_shape=s).name for s in (None, SHAPE, (6, 10))}
+    sizes = (FULL_SIZE, StoredSize(SHAPE), StoredSize((6, 10)))
+    names = {stored_at(size, kitti).name for size in sizes}
     assert len(names) == 3
 
 
@@ -123,7 +130,7 @@ def test_cropping_comes_before_resizing():
 @pytest.mark.parametrize("store_resized", [False, True])
 def test_a_configuration_reaches_both_sets(kitti, store_resized):
     raw = config_lib.default()
-    raw.data.root, raw.data.tfds_dir = kitti["root"], kitti["tfds_dir"]
+    raw.data.root, raw.data.tfds_dir = kitti["root"], kitti["data_dir"]
     raw.data.split = raw.data.eval_split = "fake"
     raw.data.image_shape = (32, 64)
     raw.data.crop_train_borders, raw.data.crop_eval_borders = (-10, 0, 0, 0), (-8, 0, 0.5, 30)
@@ -141,7 +148,13 @@ def test_a_configuration_reaches_both_sets(kitti, store_resized):
 def test_mixed_sources_of_depth_are_counted_and_said(tmp_path, caplog):
     root = make_kitti(tmp_path / "kitti", {1: 4}, [(1, i) for i in range(1, 4)])
     replace_depth_by_scan(root, 1, 2)
-    store = open_kitti_raw(root=str(root), tfds_dir=str(tmp_path), split="fake")
+    store = open_built(
+        KittiRaw.from_options,
+        root=str(root),
+        data_dir=str(tmp_path),
+        split="fake",
+        depth_type="velodyne",
+    )
     assert sorted(store.depth_sources.values()) == [1, 2]
     assert "mixes sources of depth" in caplog.text
     sources = [e.depth_source for e in EvalPipeline(store, image_shape=SHAPE, num_threads=0)]

@@ -6,14 +6,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from built_stores import open_built
 from fake_kitti import frame_name, make_kitti, sparse_depth
 from frame_stores import SHAPE, memory_store, metadata, pose, record
 from PIL import Image
 
 from packnet_jax.data.index import make_index
-from packnet_jax.data.sources import open_kitti_raw
 from packnet_jax.data.store import FrameStore
 from packnet_jax.errors import DataError
+from tfds_builders.kitti_raw import KittiRaw
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +24,10 @@ def kitti(tmp_path_factory):
     root = make_kitti(folder / "kitti", {1: 5, 2: 5}, [(1, 1), (2, 2), (2, 3), (1, 3)])
     return {
         "root": str(root),
-        "tfds_dir": str(folder / "tfds"),
+        "data_dir": str(folder / "tfds"),
         "split": "fake",
         "depth_type": "velodyne",
-        "back_context": 1,
-        "forward_context": 1,
+        "reach": 1,
         "with_stereo": True,
     }
 
@@ -37,10 +37,10 @@ def files_under(folder: str) -> dict[Path, int]:
 
 
 def test_a_store_is_built_once_and_read_back(kitti):
-    store = open_kitti_raw(**kitti)
-    files = files_under(kitti["tfds_dir"])
-    again = open_kitti_raw(**kitti)
-    assert {path: time for path, time in files_under(kitti["tfds_dir"]).items()} == files
+    store = open_built(KittiRaw.from_options, **kitti)
+    files = files_under(kitti["data_dir"])
+    again = open_built(KittiRaw.from_options, **kitti)
+    assert {path: time for path, time in files_under(kitti["data_dir"]).items()} == files
     names = [again[record].name for record in again.targets]
     assert names == [frame_name(1, 1), frame_name(2, 2), frame_name(2, 3), frame_name(1, 3)]
     assert again.has_pose
@@ -55,7 +55,7 @@ def test_a_store_is_built_once_and_read_back(kitti):
 
 
 def test_samples_of_a_built_store_have_their_neighbours(kitti):
-    store = open_kitti_raw(**kitti)
+    store = open_built(KittiRaw.from_options, **kitti)
     index = make_index(store, back_context=1, forward_context=1)
     names = [[store[int(record)].name for record in row] for row in index.context]
     assert names[1] == [frame_name(2, 1), frame_name(2, 3)]
@@ -63,13 +63,16 @@ def test_samples_of_a_built_store_have_their_neighbours(kitti):
 
 
 def test_reading_needs_no_tensorflow(kitti):
-    open_kitti_raw(**kitti)
+    open_built(KittiRaw.from_options, **kitti)
     code = (
         "import sys\n"
         "from packnet_jax.data.examples import EvalPipeline\n"
         "from packnet_jax.data.pipeline import TrainPipeline\n"
-        "from packnet_jax.data.sources import open_kitti_raw\n"
-        f"store = open_kitti_raw(**{kitti!r})\n"
+        "from functools import partial\n"
+        "import packnet_jax.data.open\n"
+        "from packnet_jax.data.store import open_store\n"
+        "from tfds_builders.kitti_raw import KittiRaw\n"
+        f"store = open_store(partial(KittiRaw.from_options, **{kitti!r}))\n"
         "TrainPipeline(store, image_shape=(8, 16), batch_size=2, with_depth=True,\n"
         "    with_pose=True, with_stereo=True, jittering=(.2, .2, .2, .05)).batch(0, 0)\n"
         "assert len(list(EvalPipeline(store, image_shape=(8, 16)))) == 4\n"
@@ -79,10 +82,12 @@ def test_reading_needs_no_tensorflow(kitti):
 
 
 def test_processes_that_build_at_once_share_one_set(kitti, tmp_path):
-    options = kitti | {"tfds_dir": str(tmp_path)}
+    options = kitti | {"data_dir": str(tmp_path)}
     code = (
-        "from packnet_jax.data.sources import open_kitti_raw\n"
-        f"print(len(open_kitti_raw(**{options!r})))\n"
+        "from functools import partial\n"
+        "from packnet_jax.data.store import open_store\n"
+        "from tfds_builders.kitti_raw import KittiRaw\n"
+        f"print(len(open_store(partial(KittiRaw.from_options, **{options!r}))))\n"
     )
     started = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -95,28 +100,14 @@ def test_processes_that_build_at_once_share_one_set(kitti, tmp_path):
 
 
 def test_a_build_clears_what_a_killed_one_left(kitti, tmp_path):
-    options = kitti | {"tfds_dir": str(tmp_path)}
-    built = Path(files_folder(options))
+    options = kitti | {"data_dir": str(tmp_path)}
+    built = Path(KittiRaw.from_options(**options).data_dir)
     leftover = built.parent / "incomplete.ABCDEF_1.0.0"
     leftover.mkdir(parents=True)
     (leftover / "part").write_text("half a record")
-    assert len(open_kitti_raw(**options)) == 13
+    assert len(open_built(KittiRaw.from_options, **options)) == 13
     assert not leftover.exists()
     assert (built / "metadata.json").is_file()
-
-
-def files_folder(options) -> str:
-    from tfds_builders.kitti_raw import KittiRaw
-
-    builder = KittiRaw.from_options(
-        data_dir=options["tfds_dir"],
-        root=options["root"],
-        split=options["split"],
-        reach=1,
-        depth_type=options["depth_type"],
-        with_stereo=options["with_stereo"],
-    )
-    return str(builder.data_dir)
 
 
 def test_missing_frames_are_counted_and_samples_without_them_remain(tmp_path, caplog):
@@ -124,11 +115,13 @@ def test_missing_frames_are_counted_and_samples_without_them_remain(tmp_path, ca
     (root / f"{frame_name(1, 4)}.png").write_bytes(b"\x89PNG cut short")
     (root / f"{frame_name(1, 5)}.png").unlink()
     with caplog.at_level("WARNING"):
-        store = open_kitti_raw(
+        store = open_built(
+            KittiRaw.from_options,
             root=str(root),
-            tfds_dir=str(tmp_path),
+            data_dir=str(tmp_path),
             split="fake",
-            back_context=1,
+            reach=1,
+            depth_type="velodyne",
             allow_missing=0.4,
         )
     assert [item["name"] for item in store.missing] == [frame_name(1, 4), frame_name(1, 5)]
@@ -138,27 +131,27 @@ def test_missing_frames_are_counted_and_samples_without_them_remain(tmp_path, ca
 
 def test_nothing_left_is_an_error_and_the_next_try_builds(tmp_path):
     root = make_kitti(tmp_path / "kitti", {1: 3}, [(1, 1)])
-    options = {"root": str(root), "tfds_dir": str(tmp_path), "split": "fake"}
+    options = {"root": str(root), "data_dir": str(tmp_path), "split": "fake"}
     path = root / f"{frame_name(1, 1)}.png"
     data = path.read_bytes()
     path.unlink()
     with pytest.raises(DataError, match=rf"1 are missing(.|\n)*{frame_name(1, 1)}"):
-        open_kitti_raw(**options)
+        open_built(KittiRaw.from_options, **options)
     path.write_bytes(data)
-    assert len(open_kitti_raw(**options)) == 1
+    assert len(open_built(KittiRaw.from_options, **options)) == 1
 
 
 def test_a_damaged_record_file_is_named(tmp_path):
     root = make_kitti(tmp_path / "kitti", {1: 3}, [(1, 1)])
-    options = {"root": str(root), "tfds_dir": str(tmp_path), "split": "fake"}
-    store = open_kitti_raw(**options)
+    options = {"root": str(root), "data_dir": str(tmp_path), "split": "fake"}
+    store = open_built(KittiRaw.from_options, **options)
     (path,) = tmp_path.rglob("*.array_record-*")
     data = bytearray(path.read_bytes())
     middle = data.index(b"IDAT") + 20
     data[middle] ^= 0xFF
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"number 1 in kitti_raw/fake.*tfds_dir"):
-        open_kitti_raw(**options)[0].image()
+        open_built(KittiRaw.from_options, **options)[0].image()
     assert len(store) == 1
 
 

@@ -3,13 +3,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from built_stores import open_built
 from fake_cityscapes import K, camera_file, picture_file, write_snippet
 
 from packnet_jax.data.index import make_index
 from packnet_jax.data.pipeline import TrainPipeline
-from packnet_jax.data.sources import open_cityscapes
 from packnet_jax.data.store import FrameStore
 from packnet_jax.errors import DataError
+from tfds_builders.cityscapes import Cityscapes
+from tfds_builders.stored_size import StoredSize
 
 
 @pytest.fixture
@@ -23,9 +25,8 @@ def root(tmp_path) -> Path:
 
 
 def opened(root: Path, **options: Any) -> FrameStore:
-    return open_cityscapes(
-        root=str(root), tfds_dir=str(root.parent / "tfds"), **({"split": "train"} | options)
-    )
+    defaults = {"data_dir": str(root.parent / "tfds"), "root": str(root), "split": "train"}
+    return open_built(Cityscapes.from_options, **(defaults | options))
 
 
 def test_each_snippet_is_a_stream_with_the_calibration_of_its_twentieth_frame(root):
@@ -66,7 +67,7 @@ def test_samples_are_cropped_and_resized(root):
 
 def test_samples_of_a_stored_size_equal_those_made_from_full_pictures(root):
     framing = {"image_shape": (32, 64), "crop": (0, 12, 0, 32)}
-    resized = opened(root, stored_shape=(32, 64), stored_crop=framing["crop"])
+    resized = opened(root, stored_size=StoredSize((32, 64), framing["crop"]))
     assert len(resized[0].encoded["image"]) != len(opened(root)[0].encoded["image"])
     batches = [
         TrainPipeline(store, batch_size=2, **framing).batch(0, 0)

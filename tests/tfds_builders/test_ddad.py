@@ -6,6 +6,7 @@ from typing import Any
 import fake_dgp
 import numpy as np
 import pytest
+from built_stores import open_built
 from fake_dgp import (
     SHAPE,
     SPEED,
@@ -21,13 +22,13 @@ from PIL import Image
 
 from packnet_jax.data.index import make_index
 from packnet_jax.data.pipeline import TrainPipeline
-from packnet_jax.data.sources import open_ddad
 from packnet_jax.data.store import FrameStore
 from packnet_jax.errors import DataError
 from tfds_builders.ddad import Ddad
 from tfds_builders.depth_codec import decode_depth
 from tfds_builders.dgp_depth import CACHED, PROJECTED, project
 from tfds_builders.frames import Frame, Missing
+from tfds_builders.stored_size import StoredSize
 
 CAMERAS = ("CAMERA_01", "CAMERA_05")
 
@@ -37,9 +38,13 @@ def data_set(tmp_path) -> Path:
     return make_dgp(tmp_path / "dgp", {"000001": 4, "000002": 3})
 
 
-def builder(data_set: Path, **options: Any) -> Ddad:
+def settled(data_set: Path, **options: Any) -> dict[str, Any]:
     defaults = {"data_dir": str(data_set.parents[1] / "tfds"), "root": str(data_set)}
-    return Ddad.from_options(**(defaults | {"split": "train", "depth_type": "lidar"} | options))
+    return defaults | {"split": "train", "depth_type": "lidar"} | options
+
+
+def builder(data_set: Path, **options: Any) -> Ddad:
+    return Ddad.from_options(**settled(data_set, **options))
 
 
 def frames(data_set: Path, **options: Any) -> dict[str, Frame]:
@@ -53,8 +58,7 @@ def missing(data_set: Path, **options: Any) -> dict[str, str]:
 
 
 def opened(data_set: Path, **options: Any) -> FrameStore:
-    defaults = {"tfds_dir": str(data_set.parents[1] / "tfds"), "split": "train"}
-    return open_ddad(root=str(data_set), **(defaults | options))
+    return open_built(Ddad.from_options, **settled(data_set, **options))
 
 
 def name_of(scene: str, camera: str, number: int) -> str:
@@ -184,8 +188,8 @@ def test_a_store_holds_streams_targets_and_rigs(data_set):
 
 
 def test_a_stored_size_changes_the_picture_alone(data_set):
-    options = {"stored_shape": (6, 20), "stored_crop": (-20, 0, 0.5, 36)}
-    small, full = frames(data_set, **options), frames(data_set)
+    stored_size = StoredSize((6, 20), (-20, 0, 0.5, 36))
+    small, full = frames(data_set, stored_size=stored_size), frames(data_set)
     assert small.keys() == full.keys()
     for name, frame in small.items():
         assert isinstance(frame.image, np.ndarray)
@@ -198,7 +202,7 @@ def test_a_stored_size_changes_the_picture_alone(data_set):
 
 def test_samples_of_a_stored_size_equal_those_made_from_full_pictures(data_set):
     framing = {"image_shape": (32, 64), "crop": (-20, 0, 0.5, 36), "jittering": (0.2,) * 4}
-    resized = opened(data_set, stored_shape=(32, 64), stored_crop=framing["crop"])
+    resized = opened(data_set, stored_size=StoredSize((32, 64), framing["crop"]))
     batches = [
         TrainPipeline(store, batch_size=4, with_depth=True, with_pose=True, **framing).batch(0, 0)
         for store in (resized, opened(data_set))
@@ -213,7 +217,7 @@ def test_the_name_of_a_set_follows_what_it_holds(data_set):
 
     names = [name(), name(split="val"), name(cameras=["camera_01"]), name(depth_type="")]
     names.append(name(input_depth_type="lidar"))
-    names.append(name(stored_shape=(6, 20)))
+    names.append(name(stored_size=StoredSize((6, 20))))
     assert len(set(names)) == 6
     assert name() == name()
     assert name(cameras=["CAMERA_01"]) == name(cameras=["camera_01"])

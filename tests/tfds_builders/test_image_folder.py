@@ -15,23 +15,26 @@ from folders import (
 )
 from PIL import Image
 
-from packnet_jax.data.sources import open_image_folder
+from packnet_jax.data.sources import open_source
 from packnet_jax.data.store import FrameStore
-from packnet_jax.data_config import FolderConfig
+from packnet_jax.data_config import DataConfig, FolderConfig, SourceConfig
 from packnet_jax.errors import DataError, PacknetError
 from packnet_jax.visualize import write_depth
 from tfds_builders.frames import Missing
 from tfds_builders.image_folder import ImageFolder
+from tfds_builders.stored_size import StoredSize
 
 
 def open_folder(tmp_path, root, *, split="all", needs_depth=False, **fields) -> FrameStore:
-    return open_image_folder(
+    source = SourceConfig(
+        name="image_folder",
         root=str(root),
-        tfds_dir=str(tmp_path / "tfds"),
         split=split,
-        needs_depth=needs_depth,
+        depth_type="files" if needs_depth else "",
         frames=FolderConfig(**fields),
     )
+    data = DataConfig(tfds_dir=str(tmp_path / "tfds"))
+    return open_source(source, data, for_training=not needs_depth)
 
 
 def names_of(store):
@@ -161,15 +164,22 @@ def test_a_mask_is_that_of_the_set(tmp_path):
     assert "mask.png" in store.notes[-1]
 
 
-def test_resized_sets_keep_their_full_size_in_mind(tmp_path):
-    root = write_pictures(tmp_path / "walk", numbered(2))
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: write_pictures(folder / "walk", numbered(2)),
+        lambda folder: write_video(folder / "clip.mp4", 2),
+    ],
+)
+def test_resized_sets_keep_their_full_size_in_mind(tmp_path, write):
+    root = write(tmp_path)
     builder = ImageFolder.from_options(
         data_dir=str(tmp_path / "tfds"),
         root=str(root),
-        stored_shape=(16, 32),
-        stored_crop=(8, 40, 0, 0),
+        stored_size=StoredSize((16, 32), (8, 40, 0, 0)),
     )
     frames = list(builder.read_frames())
+    assert len(frames) == 2
     assert all(frame.image.shape == (16, 32, 3) for frame in frames)
     assert all(tuple(frame.extra["full_shape"]) == SHAPE for frame in frames)
     assert builder.extra_metadata["stored_crop"] == [8, 40, 0, 0]

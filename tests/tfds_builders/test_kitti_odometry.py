@@ -1,6 +1,9 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import real_data
+from built_stores import open_built
 from fake_kitti import sparse_depth
 from fake_odometry import (
     CENTRE,
@@ -14,7 +17,6 @@ from fake_odometry import (
 )
 from trajectories import drive, move, read_kitti
 
-from packnet_jax.data.sources import open_kitti_odometry
 from packnet_jax.errors import DataError
 from tfds_builders.frames import Frame, Missing
 from tfds_builders.kitti_odometry import KittiOdometry, SequenceId, parse_split, read_poses
@@ -25,10 +27,12 @@ def root(tmp_path):
     return make_odometry(tmp_path / "odometry", {"09": 6, "10": 4})
 
 
-def builder(root, split="09", **options) -> KittiOdometry:
-    return KittiOdometry.from_options(
-        data_dir=str(root.parent / "tfds"), root=str(root), split=split, **options
-    )
+def settled(root, split="09", **options) -> dict[str, Any]:
+    return {"data_dir": str(root.parent / "tfds"), "root": str(root), "split": split, **options}
+
+
+def builder(root, *args, **options) -> KittiOdometry:
+    return KittiOdometry.from_options(**settled(root, *args, **options))
 
 
 def frames(root, *args, **options) -> list[Frame]:
@@ -76,13 +80,13 @@ def test_poses_are_those_of_the_camera_that_took_the_pictures(root):
 
 
 def test_a_built_store_holds_poses_and_times_and_no_more_than_asked_for(root):
-    store = open_kitti_odometry(root=str(root), tfds_dir=str(root.parent), split="09")
+    store = open_built(KittiOdometry.from_options, **settled(root, "09"))
     assert (len(store), store.has_pose, store.has_depth) == (6, True, False)
     assert store[3].timestamp == pytest.approx(3 * SECONDS_PER_FRAME)
     assert store[3].image().shape == (*SHAPE, 3)
     (root / "poses" / "10.txt").unlink()
     (root / "sequences" / "10" / "times.txt").unlink()
-    store = open_kitti_odometry(root=str(root), tfds_dir=str(root.parent), split="10")
+    store = open_built(KittiOdometry.from_options, **settled(root, "10"))
     assert not store.has_pose
     assert store[0].timestamp is None
 

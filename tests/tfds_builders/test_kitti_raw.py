@@ -21,6 +21,7 @@ from tfds_builders.depth_codec import decode_depth
 from tfds_builders.frames import Frame, Missing
 from tfds_builders.kitti_files import read_inertial, read_pose
 from tfds_builders.kitti_raw import KittiRaw
+from tfds_builders.stored_size import StoredSize
 
 
 @pytest.fixture
@@ -195,9 +196,9 @@ def test_the_name_changes_with_everything_that_changes_the_bytes(root):
             {"depth_type": "velodyne"},
             {"with_stereo": True},
             {"depth_type": "groundtruth"},
-            {"stored_shape": (6, 20)},
-            {"stored_shape": (6, 10)},
-            {"stored_shape": (6, 20), "stored_crop": (-10, 0, 0, 0)},
+            {"stored_size": StoredSize((6, 20))},
+            {"stored_size": StoredSize((6, 10))},
+            {"stored_size": StoredSize((6, 20), (-10, 0, 0, 0))},
         )
     }
     (root / "other.txt").write_text((root / "fake.txt").read_text())
@@ -259,7 +260,7 @@ def test_one_frame_in_two_formats_of_lines_is_read_once(root):
 
 def test_a_stored_size_changes_the_picture_alone(root):
     options = {"reach": 1, "depth_type": "velodyne", "with_stereo": True}
-    resized = frames(root, stored_shape=(6, 20), stored_crop=(-10, 0, 0.5, 38), **options)
+    resized = frames(root, stored_size=StoredSize((6, 20), (-10, 0, 0.5, 38)), **options)
     for small, full in zip(resized, frames(root, **options), strict=True):
         assert small.image.shape == (6, 20, 3)
         np.testing.assert_array_equal(small.extra["full_shape"], (12, 40))
@@ -268,7 +269,7 @@ def test_a_stored_size_changes_the_picture_alone(root):
         assert small.name == full.name
 
 
-@pytest.mark.parametrize("options", [{}, {"stored_shape": (6, 20)}])
+@pytest.mark.parametrize("options", [{}, {"stored_size": StoredSize((6, 20))}])
 def test_a_picture_cut_short_is_listed(root, options):
     path = root / f"{frame_name(1, 2)}.png"
     path.write_bytes(path.read_bytes()[:20])
@@ -278,9 +279,9 @@ def test_a_picture_cut_short_is_listed(root, options):
 
 def test_a_crop_that_leaves_the_pictures_is_refused(root):
     with pytest.raises(DataError, match="12 rows and 40 columns"):
-        frames(root, stored_shape=(6, 20), stored_crop=(-352, 0, 0.5, 1216))
-    with pytest.raises(DataError, match="stored_shape"):
-        builder(root, stored_crop=(-10, 0, 0, 0))
+        frames(root, stored_size=StoredSize((6, 20), (-352, 0, 0.5, 1216)))
+    with pytest.raises(DataError, match=r"\(-10, 0, 0, 0\) but without a shape"):
+        StoredSize(crop=(-10, 0, 0, 0))
 
 
 def test_real_poses_equal_the_reference(parity):
