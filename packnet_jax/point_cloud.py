@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
 from packnet_jax.geometry.pinhole import back_project
+from packnet_jax.geometry.ray_surface import unproject
 from packnet_jax.visualize import Notes, to_uint8, write_atomically
 
 VERTEX = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
@@ -46,6 +47,31 @@ def point_cloud(
     return PointCloud(np.asarray(points_cam)[keep], to_uint8(rgb)[keep])
 
 
+def ray_cloud(
+    distance: Float[ndarray, "h w"],
+    rgb: Float[ndarray, "h w 3"],
+    rays: Float[ndarray, "h w 3"],
+    *,
+    near: float = 0.0,
+    far: float = np.inf,
+    max_slope: float = np.inf,
+) -> PointCloud:
+    """As `point_cloud`, of a camera that is given by the unit ray of each pixel.
+
+    Args:
+        distance: along the rays, as are `near` and `far`; 0 where there is none.
+        rgb: in [0, 1].
+        rays: unit vectors in the camera frame.
+        near: points up to this distance are left out.
+        far: points from this distance on are left out.
+        max_slope: see `is_distance_edge`.
+    """
+    keep = (distance > max(near, 0)) & (distance < far)
+    keep &= ~is_distance_edge(distance, rays, max_slope)
+    maps = (jnp.asarray(array, jnp.float32) for array in (distance[..., None], rays))
+    return PointCloud(np.asarray(unproject(*maps))[keep], to_uint8(rgb)[keep])
+
+
 def is_depth_edge(
     depth: Float[ndarray, "h w"], K: Float[ndarray, "3 3"], max_slope: float
 ) -> Bool[ndarray, "h w"]:
@@ -60,12 +86,40 @@ def is_depth_edge(
         depth: 0 where there is none; such pixels are no edge, and make none.
         max_slope: both neighbours are an edge where the slope between them is larger.
     """
+    return _edges(depth, (1 / K[1, 1], 1 / K[0, 0]), max_slope)
+
+
+def is_distance_edge(
+    distance: Float[ndarray, "h w"], rays: Float[ndarray, "h w 3"], max_slope: float
+) -> Bool[ndarray, "h w"]:
+    """As `is_depth_edge`; the way across is the distance times the angle between the two rays.
+
+    Args:
+        distance: along the rays, 0 where there is none.
+        rays: unit vectors.
+        max_slope: both neighbours are an edge where the slope between them is larger.
+    """
+    down, across = (np.linalg.norm(np.diff(rays, axis=axis), axis=-1) for axis in (0, 1))
+    return _edges(distance, (down, across), max_slope)
+
+
+def _edges(
+    depth: Float[ndarray, "h w"],
+    spacings: tuple[float | ndarray, float | ndarray],
+    max_slope: float,
+) -> Bool[ndarray, "h w"]:
+    """Where neighbours differ by more than `max_slope` times the way across.
+
+    Args:
+        spacings: the way across at depth 1, between pixels below and beside each other.
+    """
     edge = np.zeros(depth.shape, bool)
     above, below = np.s_[:-1, :], np.s_[1:, :]
     left, right = np.s_[:, :-1], np.s_[:, 1:]
-    for one, other, focal in ((above, below, K[1, 1]), (left, right, K[0, 0])):
+    pairs = (above, below), (left, right)
+    for (one, other), spacing in zip(pairs, spacings, strict=True):
         step, nearest = np.abs(depth[other] - depth[one]), np.minimum(depth[one], depth[other])
-        too_steep = (nearest > 0) & (step / max_slope > nearest / focal)
+        too_steep = (nearest > 0) & (step / max_slope > nearest * spacing)
         edge[one] |= too_steep
         edge[other] |= too_steep
     return edge

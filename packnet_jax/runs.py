@@ -25,6 +25,7 @@ from packnet_jax.eval_files import DepthFiles
 from packnet_jax.evaluate import evaluate_constant, evaluate_sets
 from packnet_jax.evaluate_pose import evaluate_pose
 from packnet_jax.pose_report import PoseReport
+from packnet_jax.ray_template import RUN_TEMPLATE, save_template
 from packnet_jax.report import Report
 from packnet_jax.sfm import Networks, takes_input_depth
 from packnet_jax.train.loop import train
@@ -57,6 +58,8 @@ def train_run(config: Config, *, workdir: Path) -> None:
     if not checkpoint.has_checkpoint(workdir):
         check_initial_weights(config, networks)
     data = open_data_sets(config)
+    if data.ray_template is not None:  # without it nobody knows where pixels look
+        save_template(workdir / RUN_TEMPLATE, data.ray_template)
     print(_overview(config, data, workdir, mesh), flush=True)
     outcome = train(config, networks, data, workdir=workdir, mesh=mesh)
     if outcome.stopped_by is not None:

@@ -187,6 +187,15 @@ def infer_inv_depth(
     return at_least_float32(pyramid[0])
 
 
+def infer_with_ray_residual(
+    depth_net: nn.Module, variables: Variables, rgb: Float[Array, "b h w 3"]
+) -> tuple[Float[Array, "b h w 1"], Float[Array, "b h w 3"]]:
+    """The finest inverse depth and the ray surface's residual in evaluation mode."""
+    own = {name: collection["depth_net"] for name, collection in variables.items()}
+    output: Any = depth_net.apply(own, rgb, train=False, method="with_ray_surface")
+    return output.inv_depth_pyramid[0], output.ray_surface
+
+
 def takes_input_depth(depth_net: nn.Module) -> bool:
     """Whether a depth network can be given sparse depth beside the picture."""
     return "input_depth" in inspect.signature(depth_net.__call__).parameters

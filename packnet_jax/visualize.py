@@ -96,11 +96,16 @@ def write_depth(
     depth: Float[ndarray, "h w"],
     intrinsics: Float[ndarray, "3 3"] | None = None,
     notes: Notes | None = None,
+    *,
+    rays: Mapping[str, ndarray] | None = None,
 ) -> None:
     """Writes a depth map as `.npz` (exact) or 16-bit `.png` (metres * 256, at most 255.99).
 
     The `.npz` holds `depth` and `intrinsics`; unknown intrinsics are an empty array [0, 0]. Notes
     become further entries of the `.npz`, or text chunks of the `.png`.
+
+    Args:
+        rays: entries of the `.npz` instead of `intrinsics`, where the camera is no pinhole.
 
     Source: packnet-sfm utils/depth.py: write_depth.
     Differs: unknown intrinsics are an empty array and not a pickled None, which numpy refuses to
@@ -109,7 +114,8 @@ def write_depth(
     buffer = io.BytesIO()
     if path.suffix == ".npz":
         known = np.zeros((0, 0), np.float32) if intrinsics is None else intrinsics
-        entries: dict[str, Any] = {"depth": depth, "intrinsics": known, **(notes or {})}
+        camera = {"intrinsics": known} if rays is None else rays
+        entries: dict[str, Any] = {"depth": depth, **camera, **(notes or {})}
         np.savez_compressed(buffer, **entries)
     elif path.suffix == ".png":
         levels = np.clip(depth * PNG_DEPTH_SCALE, 0, np.iinfo(np.uint16).max)
@@ -160,7 +166,7 @@ def read_depth(path: Path) -> Float[ndarray, "h w"]:
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
-                return file["depth"]
+                return _checked_map(path, file["depth"])
         with Image.open(path) as picture:
             mode, levels = picture.mode, np.asarray(picture, np.float64)
     except KeyError as error:
@@ -170,6 +176,12 @@ def read_depth(path: Path) -> Float[ndarray, "h w"]:
     if not mode.startswith("I"):
         raise DataError(f"{path}: depth is a 16-bit grey picture, but this one is {mode!r}")
     return levels / PNG_DEPTH_SCALE
+
+
+def _checked_map(path: Path, depth: ndarray) -> Float[ndarray, "h w"]:
+    if depth.ndim != 2 or not depth.size:
+        raise DataError(f"{path}: its depth has shape {depth.shape}, expected rows and columns")
+    return depth
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import tiny
 from PIL import Image
 
+from packnet_jax.networks.ray_surface_resnet import RaySurfaceOutput
+
 
 class RedChannelIsInverseDepth(nn.Module):
     """Reads the answer off the picture: every picture has its own, and mirrors mirror it."""
@@ -25,6 +27,19 @@ class KnowsOneScene(nn.Module):
         del train
         inv_depth = self.param("inv_depth", lambda _: jnp.zeros((*rgb.shape[1:3], 1)))
         return (jnp.broadcast_to(inv_depth, (*rgb.shape[:3], 1)),) * 4
+
+
+class KnowsOneCamera(nn.Module):
+    """Answers with a scene of `KnowsOneScene` and the parameter `residual` [h, w, 3]."""
+
+    def __call__(self, rgb, *, train: bool):
+        return self.with_ray_surface(rgb, train=train).inv_depth_pyramid
+
+    @nn.compact
+    def with_ray_surface(self, rgb, *, train: bool):
+        inv_depth = KnowsOneScene(name="scene")(rgb, train=train)
+        residual = self.param("residual", lambda _: jnp.zeros((*rgb.shape[1:3], 3)))
+        return RaySurfaceOutput(inv_depth, jnp.broadcast_to(residual, (*rgb.shape[:3], 3)))
 
 
 def random_picture(seed: int = 0, shape: tuple[int, int] = tiny.SHAPE) -> np.ndarray:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import tiny
+from known_depth import write_picture
+from ply_files import read_ply
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
@@ -16,10 +18,15 @@ from packnet_jax.checkpoint import read_config
 from packnet_jax.config import NETWORK_KINDS
 from packnet_jax.errors import CheckpointError
 from packnet_jax.evaluate import MODES
+from packnet_jax.infer.options import Options
+from packnet_jax.infer.outputs import CloudOptions
+from packnet_jax.infer.run import infer
 from packnet_jax.loss_config import needs_of
 from packnet_jax.metrics.depth import METRIC_NAMES
+from packnet_jax.ray_template import RUN_TEMPLATE, load_template
 from packnet_jax.sfm import Networks
 from packnet_jax.trained import load_pose_network
+from tfds_builders.synthetic_drive.cameras import fisheye_camera
 
 STEPS = 3
 BY_MOTION = {"photometric_loss", "smoothness_loss"}
@@ -162,3 +169,27 @@ def test_a_checkpoint_has_a_pose_network_where_motion_is_learnt(run, monkeypatch
     else:
         with pytest.raises(CheckpointError, match="no pose"):
             load_pose_network(run.workdir)
+
+
+def test_a_ray_surface_leaves_its_template_and_points_are_made_with_it(run, monkeypatch, tmp_path):
+    template = run.workdir / RUN_TEMPLATE
+    assert template.is_file() == run.config.needs.ray_surface
+    if not run.config.needs.ray_surface:
+        return
+    camera = fisheye_camera(*tiny.SHAPE)
+    np.testing.assert_allclose(load_template(template).rays, camera.rays, atol=1e-6)
+    monkeypatch.setattr(
+        trained, "make_depth_net", lambda *_: tiny.networks_for(run.config.needs)[0]
+    )
+    picture = write_picture(tmp_path / "picture.png")
+    options = Options(save=["npz", "ply"], cloud=CloudOptions(max_slope=np.inf))
+    npz, ply = infer(run.workdir, str(picture), tmp_path / "out", options).written
+    points, _, comments = read_ply(ply)
+    assert f"rays_origin: {template}" in comments
+    assert "ray_residual_weight: 1.0" in comments  # training is over
+    with np.load(npz) as file:
+        rays, depth, valid = file["rays"], file["depth"], file["valid"]
+    np.testing.assert_array_equal(valid, camera.mask)
+    np.testing.assert_allclose(points, (depth[..., None] * rays)[valid], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(rays, axis=-1), 1, atol=1e-6)
+    assert np.abs(rays - camera.rays).max() > 1e-3  # the residual counts

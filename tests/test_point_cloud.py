@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from ply_files import read_ply
 
-from packnet_jax.point_cloud import is_depth_edge, point_cloud, write_ply
+from packnet_jax.point_cloud import (
+    is_depth_edge,
+    is_distance_edge,
+    point_cloud,
+    ray_cloud,
+    write_ply,
+)
 from tfds_builders.synthetic_drive.cameras import default_camera
 from tfds_builders.synthetic_drive.render import Renderer
 from tfds_builders.synthetic_drive.street import make_street
@@ -68,3 +74,37 @@ def test_flat_ground_is_kept_as_far_as_promised(unit, zoom):
     farthest = depth[~edge, 0].max()
     assert 0.7 * max_slope * height < farthest < 1.05 * max_slope * height
     assert not edge[depth[:, 0] < 0.7 * max_slope * height].any()
+
+
+def pinhole_slopes() -> np.ndarray:
+    """[16, 64, 3], with z = 1, of `K`."""
+    v, u = np.mgrid[:16, :64]
+    return np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones_like(v)], -1)
+
+
+def test_distance_along_a_pinhole_s_rays_makes_the_cloud_of_its_depth():
+    rng = np.random.default_rng(0)
+    depth, rgb = rng.uniform(1, 9, (16, 64)), rng.random((16, 64, 3))
+    depth[3] = 0
+    slopes = pinhole_slopes()
+    lengths = np.linalg.norm(slopes, axis=-1)
+    cloud = ray_cloud(depth * lengths, rgb, slopes / lengths[..., None])
+    expected = point_cloud(depth, rgb, K)
+    np.testing.assert_allclose(cloud.points_cam, expected.points_cam, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(cloud.colours, expected.colours)
+
+
+def test_near_and_far_are_along_the_ray():
+    rays = np.array([[[0.6, 0, 0.8]] * 4])
+    cloud = ray_cloud(np.array([[1.0, 2, 3, 4]]), np.zeros((1, 4, 3)), rays, near=1, far=4)
+    np.testing.assert_allclose(cloud.points_cam, [[1.2, 0, 1.6], [1.8, 0, 2.4]], rtol=1e-6)
+
+
+def test_a_step_in_distance_is_an_edge_where_it_is_steep_for_the_angle_between_rays():
+    """The same step over a tenth of the angle is ten times as steep."""
+    angle = np.array([0.0, 0.1, 0.2, 0.21, 0.22])
+    rays = np.stack([np.sin(angle), 0 * angle, np.cos(angle)], -1)[None]
+    edge = is_distance_edge(np.array([[10.0, 11, 11, 12, 0]]), rays, 5)
+    np.testing.assert_array_equal(edge, [[False, False, True, True, False]])
+    down = is_distance_edge(np.array([[10.0], [11], [11], [12], [0]]), rays.swapaxes(0, 1), 5)
+    np.testing.assert_array_equal(down, edge.T)

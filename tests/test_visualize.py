@@ -77,14 +77,19 @@ def test_a_depth_picture_within_a_metre_is_read(tmp_path):
 
 
 def test_pictures_that_hold_no_depth_are_refused(tmp_path):
-    colour, text, nothing = (tmp_path / name for name in ("rgb.png", "notes.txt", "empty.npz"))
+    names = "rgb.png", "notes.txt", "other.npz", "empty.npz", "stack.npz"
+    colour, text, nothing, empty, stack = (tmp_path / name for name in names)
     visualize.write_image(colour, np.zeros((2, 3, 3), np.uint8))
     text.write_text("depth")
     np.savez(nothing, something=np.zeros(3))
+    np.savez(empty, depth=np.zeros((0, 9)))
+    np.savez(stack, depth=np.zeros((2, 3, 4)))
     for path, message in (
         (colour, "16-bit"),
         (text, r"\.npz or \.png"),
         (nothing, "'depth'"),
+        (empty, r"empty\.npz: its depth has shape \(0, 9\)"),
+        (stack, r"stack\.npz: its depth has shape \(2, 3, 4\)"),
         (tmp_path / "missing.png", "missing.png"),
     ):
         with pytest.raises(DataError, match=message):

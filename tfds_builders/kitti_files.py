@@ -123,6 +123,8 @@ def _read_packet(path: Path) -> np.ndarray:
         raise DataError(f"The OXTS file {path} holds something else than numbers.") from error
     if len(latitude_to_yaw) != 6:
         raise DataError(f"The OXTS file {path} should hold 30 numbers; it is cut short.")
+    if not np.isfinite(latitude_to_yaw).all():
+        raise DataError(f"The OXTS file {path} holds a value that is not finite.")
     return latitude_to_yaw
 
 

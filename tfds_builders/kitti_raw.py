@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from packnet_jax.errors import DataError
@@ -189,6 +190,11 @@ class _StreamReader(NamedTuple):
         except ValueError as error:
             yield Missing(frame.name, f"{path}: {error}")
             return
+        try:
+            pose = self._pose(frame)
+        except DataError as error:
+            yield Missing(frame.name, str(error))
+            return
         config = self.config
         measured = input_depth = None
         if with_depth:
@@ -199,9 +205,6 @@ class _StreamReader(NamedTuple):
                 )
             except ValueError as error:
                 yield Missing(frame.name, str(error), is_gap=isinstance(error, NotMeasured))
-        pose = None
-        if self.inertial is not None:
-            pose = read_pose(self.inertial, self.drive / "oxts" / "data" / f"{frame.digits}.txt")
         yield Frame(
             name=frame.name,
             stream=frame.stream,
@@ -214,6 +217,12 @@ class _StreamReader(NamedTuple):
             stereo_T_camera=self.camera.stereo_T_camera,
             extra=self._extra(full_shape, input_depth),
         )
+
+    def _pose(self, frame: FrameId) -> np.ndarray | None:
+        """None where it was not measured; raises DataError if its file is damaged."""
+        if self.inertial is None:
+            return None
+        return read_pose(self.inertial, self.drive / "oxts" / "data" / f"{frame.digits}.txt")
 
     def _depth(
         self, frame: FrameId, depth_type: str, shape: tuple[int, int], beams: int

@@ -15,6 +15,7 @@ from absl import app, flags, logging
 from packnet_jax.errors import ConfigError, PacknetError
 from packnet_jax.infer.options import Options, parse_image_shape
 from packnet_jax.infer.outputs import CloudOptions
+from packnet_jax.infer.rays import RayOptions
 from packnet_jax.infer.run import infer
 from packnet_jax.infer.scaling import parse_scale
 from packnet_jax.infer.targets import KINDS
@@ -46,6 +47,21 @@ INTRINSICS = flags.DEFINE_string(
     None,
     "The camera, at the pictures' own size: fx,fy,cx,cy, or a file (KITTI's calib_cam_to_cam.txt, "
     ".npz with 'intrinsics', text or .json with 3x3 numbers), or 'auto' for a guess.",
+)
+RAY_TEMPLATE = flags.DEFINE_string(
+    "ray_template",
+    None,
+    "For a RaySurfaceResNet: the .npy or .npz of rays that its training started from. Default: the "
+    "run's own, or the one that its configuration names.",
+)
+RAY_RESIDUAL_WEIGHT = flags.DEFINE_float(
+    "ray_residual_weight",
+    None,
+    "For a RaySurfaceResNet: how much of the network's residual is added to the template. Default: "
+    "as much as training did at the checkpoint's step; 1 where it does not say how long it was to "
+    "be.",
+    0.0,
+    1.0,
 )
 SCALE = flags.DEFINE_string(
     "scale",
@@ -115,6 +131,10 @@ def options_of_flags() -> Options:
         batch_size=BATCH_SIZE.value,
         flip=FLIP.value,
         calibration=Calibration.parse(INTRINSICS.value) if INTRINSICS.value else None,
+        rays=RayOptions(
+            Path(RAY_TEMPLATE.value).expanduser() if RAY_TEMPLATE.value else None,
+            RAY_RESIDUAL_WEIGHT.value,
+        ),
         scaling=parse_scale(
             SCALE.value, gt_folder=Path(GT_FOLDER.value) if GT_FOLDER.value else None
         ),

@@ -77,10 +77,12 @@ def open_input(text: str, *, max_frames: int | None = None) -> Iterator[Source]:
             what = f"camera {text}" if is_camera else f"video {path}"
             raise DataError(f"--input: {what} can not be opened")
         title = f"camera{text}" if is_camera else path.stem
-        frames = itertools.islice(_read_stream(capture, title), max_frames)
         # OpenCV has 0 or less for what it does not know.
         announced, fps = (capture.get(p) for p in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))
-        counts = [n for n in (int(announced), max_frames or 0) if n > 0]
+        announced = int(announced)
+        expected = announced if is_video else 0
+        frames = itertools.islice(_read_stream(capture, title, text, expected), max_frames)
+        counts = [n for n in (announced, max_frames or 0) if n > 0]
         yield Source(
             title,
             frames,
@@ -159,9 +161,20 @@ def _read_frame(name: Path, path: Path) -> Frame | Unreadable:
         return Unreadable(str(error))
 
 
-def _read_stream(capture: cv2.VideoCapture, title: str) -> Iterator[Frame]:
+def _read_stream(
+    capture: cv2.VideoCapture, title: str, text: str, expected: int
+) -> Iterator[Frame | Unreadable]:
+    """The frames; at last a complaint where they are too few.
+
+    Args:
+        expected: how many; some containers only estimate it, so that one less is no reason.
+    """
     for number in itertools.count():
         is_read, bgr = capture.read()
         if not is_read:
+            if number < expected - 1:
+                yield Unreadable(
+                    f"{text} ends after {number} of the {expected} frames it announces"
+                )
             return
         yield Frame(Path(f"{title}_{number:06d}.png"), cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from packnet_jax.data_config import SHAPE_MULTIPLE
 from packnet_jax.errors import ConfigError
 from packnet_jax.infer.outputs import CloudOptions
+from packnet_jax.infer.rays import RayOptions
 from packnet_jax.infer.scaling import AsPredicted, Scaling
 from tfds_builders.calibration import Calibration
 
@@ -21,6 +22,8 @@ class Options:
     flip: bool = False
     """Average with the prediction for the mirrored picture."""
     calibration: Calibration | None = None
+    rays: RayOptions = field(default_factory=RayOptions)
+    """For neural ray surfaces."""
     scaling: Scaling = field(default_factory=AsPredicted)
     cloud: CloudOptions = field(default_factory=CloudOptions)
     fps: float | None = None

@@ -13,7 +13,7 @@ from packnet_jax.infer import targets as kinds
 from packnet_jax.infer.prediction import Prediction
 from packnet_jax.infer.targets import Targets
 from packnet_jax.infer.video import VideoFile
-from packnet_jax.point_cloud import point_cloud, write_ply
+from packnet_jax.point_cloud import PointCloud, point_cloud, ray_cloud, write_ply
 from packnet_jax.visualize import (
     Notes,
     brightest_inv_depth,
@@ -74,16 +74,22 @@ class Writer:
                     picture = stack_picture(prediction.rgb, prediction.inv_depth)
                     write_image(path, picture, notes)
                 case kinds.NPZ | kinds.PNG:
-                    write_depth(path, depth, prediction.K, notes)
+                    rays = None if prediction.rays is None else prediction.rays._asdict()
+                    write_depth(path, depth, prediction.K, notes, rays=rays)
                 case kinds.PLY:
-                    assert prediction.K is not None  # refused at the start
-                    options = self._cloud._asdict()
-                    cloud = point_cloud(depth, prediction.rgb, prediction.K, **options)
-                    write_ply(path, cloud, notes)
+                    write_ply(path, self._cloud_of(prediction, depth), notes)
                 case kinds.MP4:
                     self._add_to_video(prediction)
             if kind != kinds.MP4 or self._video.num_frames == 1:
                 self.written.append(path)
+
+    def _cloud_of(self, prediction: Prediction, depth: Float[ndarray, "h w"]) -> PointCloud:
+        options = self._cloud._asdict()
+        if prediction.rays is not None:
+            rays, valid = prediction.rays
+            return ray_cloud(np.where(valid, depth, 0), prediction.rgb, rays, **options)
+        assert prediction.K is not None  # refused at the start
+        return point_cloud(depth, prediction.rgb, prediction.K, **options)
 
     def _add_to_video(self, prediction: Prediction) -> None:
         own = brightest_inv_depth(prediction.inv_depth)

@@ -26,17 +26,28 @@ from packnet_jax.infer.inputs import Frame, Source, Unreadable, open_input
 from packnet_jax.infer.options import Options
 from packnet_jax.infer.outputs import Writer, open_writer
 from packnet_jax.infer.prediction import Prediction
+from packnet_jax.infer.rays import (
+    RaySurface,
+    check_ray_options,
+    find_ray_surface,
+    is_ray_surface,
+    no_template,
+    predict_with_rays,
+)
 from packnet_jax.infer.scaling import (
     METRES,
     CameraHeight,
     Scaling,
     check_partners,
 )
-from packnet_jax.infer.targets import PLY, Targets, check_targets, choose_targets
+from packnet_jax.infer.targets import NPZ, PLY, Targets, check_targets, choose_targets
+from packnet_jax.ray_template import RayTemplate
 from packnet_jax.sfm import Variables, infer_inv_depth
 from packnet_jax.signals import StopSignal, stop_signal
 from packnet_jax.trained import TrainedNetwork, load_depth_network
 from tfds_builders.calibration import Calibration
+
+ALONG_RAYS = "the ray of each pixel, not z"
 
 
 class Outcome(NamedTuple):
@@ -74,11 +85,13 @@ def infer(checkpoint: Path, source: str, output: Path, options: Options) -> Outc
                 f"--image_shape is missing, and {checkpoint} does not say which its network was "
                 "trained at; for example --image_shape=192,640"
             )
+        surface = _check_camera(trained, options, targets)
+        _make_folder(targets)
         stop = stop_signal("closing the files") if opened.is_live else nullcontext(StopSignal())
         fps = options.fps or opened.fps
         with stop as wish, open_writer(targets, fps=fps, cloud=options.cloud) as writer:
             frames = itertools.takewhile(lambda _: wish.received is None, opened.frames)
-            outcome = _infer_all(trained, frames, opened.num_frames, writer, options)
+            outcome = _infer_all(trained, surface, frames, opened.num_frames, writer, options)
     if not (outcome.written or outcome.failures):
         raise DataError(f"--input: no frame came from {source}")
     print(_summary(outcome, trained, output, options.scaling))
@@ -96,14 +109,53 @@ def predict(
 
 
 def _check(options: Options, targets: Targets, source: Source) -> None:
-    """Finds mistakes before anything is computed."""
+    """Finds mistakes before anything is read."""
+    check_partners(options.scaling, source.names)
+    check_targets(targets, source, overwrite=options.overwrite)
+
+
+def _check_camera(trained: TrainedNetwork, options: Options, targets: Targets) -> RaySurface | None:
+    """Finds mistakes that depend on the network's camera, before anything is computed.
+
+    Returns:
+        The rays of a neural ray surface, if an output asks for them and they are known.
+    """
+    if is_ray_surface(trained):
+        return _check_ray_surface(trained, options, targets)
+    check_ray_options(trained, options.rays)
     if options.calibration is None:
         if PLY in targets.kinds:
             raise ConfigError("--save=ply needs --intrinsics: where points lie depends on the lens")
         if isinstance(options.scaling, CameraHeight):
             raise ConfigError("--scale=camera_height needs --intrinsics to find the ground")
-    check_partners(options.scaling, source.names)
-    check_targets(targets, source, overwrite=options.overwrite)
+    return None
+
+
+def _check_ray_surface(
+    trained: TrainedNetwork, options: Options, targets: Targets
+) -> RaySurface | None:
+    no_pinhole = f"but {trained.folder} is of a neural ray surface, whose camera is no pinhole"
+    if options.calibration is not None:
+        raise ConfigError(
+            f"--intrinsics: given, {no_pinhole}; leave it out, and give --ray_template if the "
+            "rays that training started from are elsewhere now"
+        )
+    if isinstance(options.scaling, CameraHeight):
+        raise ConfigError(f"--scale=camera_height: given, {no_pinhole}; give a factor or median")
+    if not (options.rays.template or {NPZ, PLY}.intersection(targets.kinds)):
+        return None
+    surface = find_ray_surface(
+        trained, options.rays, options.image_shape or trained.config.data.image_shape
+    )
+    if surface is None:
+        if PLY in targets.kinds:
+            raise ConfigError(f"--save=ply needs rays, but {no_template(trained)}")
+        logging.warning("The .npz files hold no rays: %s", no_template(trained))
+    return surface
+
+
+def _make_folder(targets: Targets) -> None:
+    """Makes the output's folder, or raises ConfigError."""
     folder = targets.output.parent if targets.is_file else targets.output
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,6 +165,7 @@ def _check(options: Options, targets: Targets, source: Source) -> None:
 
 def _infer_all(
     trained: TrainedNetwork,
+    surface: RaySurface | None,
     frames: Iterator[Frame | Unreadable],
     num_frames: int | None,
     writer: Writer,
@@ -121,19 +174,20 @@ def _infer_all(
     failures: list[str] = []
     factors: list[float] = []
     shape = options.image_shape or trained.config.data.image_shape
+    notes = _notes(trained, surface, options)
     bar = tqdm(frames, "infer", num_frames, unit="image", disable=num_frames == 1)
     compiled_at, num_since = None, 0
     for group in _groups(_readable(bar, failures), options.batch_size):
         if compiled_at is None:
             _warn_of_guess(options.calibration, group[0])
-        for prediction in _predict_batch(trained, group, shape, options):
+        for prediction in _predict_batch(trained, surface, group, shape, options):
             try:
                 factor = options.scaling.factor(prediction)
             except DataError as error:
                 failures.append(f"{prediction.name}: {error}")
                 continue
             depth = prediction.depth * np.float32(factor)
-            writer.write(prediction, depth=depth, notes=_notes(factor, options))
+            writer.write(prediction, depth=depth, notes=notes | {"scale": factor})
             factors.append(factor)
         if compiled_at is None:
             compiled_at = time.perf_counter()
@@ -158,7 +212,11 @@ def _groups(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
 
 
 def _predict_batch(
-    trained: TrainedNetwork, group: list[Frame], shape: tuple[int, int], options: Options
+    trained: TrainedNetwork,
+    surface: RaySurface | None,
+    group: list[Frame],
+    shape: tuple[int, int],
+    options: Options,
 ) -> Iterator[Prediction]:
     """Resizes and predicts; a short batch is padded, so that one compilation serves all."""
     names, images = zip(*group, strict=True)
@@ -167,15 +225,19 @@ def _predict_batch(
     if options.calibration is not None:
         cameras = [resized_intrinsics(options.calibration, i.shape[:2], shape) for i in images]
     padding = np.repeat(rgb[-1:], options.batch_size - len(group), axis=0)
-    inv_depth = predict(
-        trained.network,
-        trained.variables,
-        np.concatenate([rgb, padding]),
-        flip=options.flip,
-    )
+    batch = np.concatenate([rgb, padding])
+    rays: Iterable[RayTemplate | None] = itertools.repeat(None)
+    if surface is None:
+        inv_depth = predict(trained.network, trained.variables, batch, flip=options.flip)
+    else:
+        template, weight = surface.template, surface.residual_weight
+        inv_depth, directions = predict_with_rays(
+            trained.network, trained.variables, batch, template.rays, weight, flip=options.flip
+        )
+        rays = [RayTemplate(own, template.valid) for own in np.asarray(directions)]
     depth = inv_depth_to_depth(inv_depth)
     maps = (np.asarray(values)[..., 0] for values in (inv_depth, depth))
-    return map(Prediction, names, rgb, *maps, cameras)
+    return map(Prediction, names, rgb, *maps, cameras, rays)
 
 
 def resized_intrinsics(
@@ -191,13 +253,20 @@ def resized_intrinsics(
     return np.asarray(scale_intrinsics(K, to_width / from_width, to_height / from_height))
 
 
-def _notes(factor: float, options: Options) -> dict[str, str | float]:
-    """What every output says of its unit and camera."""
+def _notes(
+    trained: TrainedNetwork, surface: RaySurface | None, options: Options
+) -> dict[str, str | float]:
+    """What every output says of its unit and camera; each picture's scale takes the place of 1."""
     notes: dict[str, str | float] = {
         "unit": options.scaling.unit,
-        "scale": factor,
+        "scale": 1.0,
         "scale_origin": options.scaling.origin,
     }
+    if is_ray_surface(trained):
+        notes["depth_along"] = ALONG_RAYS
+    if surface is not None:
+        notes["rays_origin"] = surface.origin
+        notes["ray_residual_weight"] = surface.residual_weight
     if options.calibration is not None:
         notes["intrinsics_origin"] = options.calibration.origin
     return notes
@@ -230,6 +299,8 @@ def _summary(outcome: Outcome, trained: TrainedNetwork, output: Path, scaling: S
             f"Depth up to one unknown scale, {scaling.origin}; --scale makes metres of it "
             "(--scale=1 for a network that was trained to predict metres)"
         )
+    if written and is_ray_surface(trained):
+        lines.append(f"Depth is along {ALONG_RAYS}")
     if outcome.images_per_second is not None:
         lines.append(f"{outcome.images_per_second:.3g} images/s after the first batch")
     return "\n".join(lines)

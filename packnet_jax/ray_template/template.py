@@ -16,6 +16,8 @@ from packnet_jax.visualize import write_atomically
 ENTRIES = ("rays", "ray_template")
 """Names under which an .npz holds the rays."""
 UNIT_TOLERANCE = 1e-3
+RUN_TEMPLATE = "ray_template.npz"
+"""What training leaves in its workdir: the rays that it started from."""
 HOW_TO_MAKE = "make one with `python -m packnet_jax.ray_template`"
 
 

@@ -1,5 +1,6 @@
 """What inference is given instead of a trained network."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,15 @@ def answer_with(monkeypatch):
         shape: tuple[int, int] = tiny.SHAPE,
         *,
         unsaid: tuple[str, ...] = (),
+        folder: Path = Path("made"),
+        fields: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> None:
         raw = config_lib.default()
         raw.data.root, raw.data.image_shape = "nowhere", shape
+        raw.update_from_flattened_dict(fields or {})
         variables = {"params": {"depth_net": params}, "batch_stats": {"depth_net": {}}}
-        trained = TrainedNetwork(
-            network, variables, config_lib.resolve(raw), 7, Path("made"), unsaid
-        )
+        trained = TrainedNetwork(network, variables, config_lib.resolve(raw), 7, folder, unsaid)
         monkeypatch.setattr(run, "load_depth_network", lambda _: trained)
 
     choose(RedChannelIsInverseDepth())

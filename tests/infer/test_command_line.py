@@ -55,7 +55,7 @@ def test_a_picture_that_can_not_be_read_is_named_and_status_1_says_so(place, che
     [
         (("--batch_size=0",), "ConfigError: the command line does not fit: flag --batch_size=0"),
         (("--input=absent",), "DataError: --input: absent does not exist"),
-        (("--save=ply",), "ConfigError: --save=ply needs --intrinsics"),
+        (("--ray_residual_weight=2",), "ConfigError: the command line does not fit: flag --ray_"),
         (("--near=5", "--far=4"), "ConfigError: --near, --far: given 5 and 4"),
         (("--scale=median",), "ConfigError: --scale=median and --gt_folder=DIR go together"),
         (("--checkpoint=absent",), "CheckpointError: --checkpoint: no checkpoint at"),
@@ -67,6 +67,15 @@ def test_a_mistake_is_one_clear_error(place, more, message):
     output = cli.run("infer", *common, *more, cwd=place, status=2)
     assert message in output
     assert "Traceback" not in output
+
+
+def test_a_cloud_needs_a_camera(place, checkpoint):
+    common = (f"--checkpoint={checkpoint}", "--input=in", "--output=out", "--save=ply")
+    output = cli.run("infer", *common, cwd=place, status=2)
+    assert "ConfigError: --save=ply needs --intrinsics" in output
+    output = cli.run("infer", *common, "--ray_template=rays.npz", cwd=place, status=2)
+    assert "ConfigError: --ray_template: given rays.npz, but DepthResNet18" in output
+    assert not (place / "out").exists()
 
 
 def test_missing_flags_are_named(place):

@@ -6,10 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from folders import cut_off
+from folders import write_video as write_plain_video
 from known_depth import random_picture, write_picture
 
 from packnet_jax.errors import DataError
-from packnet_jax.infer.inputs import Unreadable, find_pictures, open_input, read_picture
+from packnet_jax.infer.inputs import Frame, Unreadable, find_pictures, open_input, read_picture
 from packnet_jax.infer.video import VideoFile
 
 
@@ -149,6 +151,18 @@ def test_a_damaged_video_is_an_error(tmp_path):
         open_input(str(path)),
     ):
         pass
+
+
+def test_a_video_that_ends_early_says_so_after_its_frames(tmp_path):
+    path = cut_off(write_plain_video(tmp_path / "clip.avi", 40), 0.5)
+    with open_input(str(path)) as source:
+        assert source.num_frames == 40
+        *frames, last = source.frames
+    assert 10 < len(frames) < 30
+    assert all(isinstance(frame, Frame) for frame in frames)
+    assert last == Unreadable(f"{path} ends after {len(frames)} of the 40 frames it announces")
+    with open_input(str(path), max_frames=5) as source:
+        assert len(list(source.frames)) == 5
 
 
 class FakeCamera:

@@ -177,8 +177,6 @@ def test_a_camera_s_height_needs_ground(folder):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"save": ["ply"]}, ConfigError, "--save=ply needs --intrinsics"),
-        ({"scaling": CameraHeight(1.65)}, ConfigError, "camera_height needs --intrinsics"),
         ({"scaling": GroundTruthMedian(Path("absent"))}, DataError, "for none of 3 pictures"),
         ({"save": ["video"]}, ConfigError, "--save: given video"),
     ],
@@ -186,6 +184,20 @@ def test_a_camera_s_height_needs_ground(folder):
 def test_mistakes_come_before_the_network_is_read(folder, monkeypatch, options, error, message):
     monkeypatch.setattr(run, "load_depth_network", lambda _: pytest.fail("too late"))
     with pytest.raises(error, match=message):
+        run_on(folder, **options)
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"save": ["ply"]}, "--save=ply needs --intrinsics"),
+        ({"scaling": CameraHeight(1.65)}, "camera_height needs --intrinsics"),
+    ],
+)
+def test_an_unknown_camera_is_an_error_before_inference(folder, monkeypatch, options, message):
+    monkeypatch.setattr(run, "predict", lambda *_, **__: pytest.fail("too late"))
+    with pytest.raises(ConfigError, match=message):
         run_on(folder, **options)
     assert not (folder / "out").exists()
 

@@ -62,7 +62,9 @@ def test_files_that_hold_something_else(tmp_path, content, message):
         Calibration.parse(write(tmp_path / "camera.txt", content))
 
 
-@pytest.mark.parametrize(("name", "content"), [("a.npz", b"PK but no more"), ("a.json", b"{")])
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.npz", b"PK but no more"), ("a.json", b"{"), ("a.json", b"{}")]
+)
 def test_damaged_files(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match="holds no intrinsics"):

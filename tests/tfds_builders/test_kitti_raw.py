@@ -173,9 +173,22 @@ def test_without_oxts_there_is_no_pose(root):
     assert [frame.world_T_camera is None for frame in frames(root)] == [True, True, False]
 
 
-@pytest.mark.parametrize("content", ["", "49.0 8.4", "a b c d e f"])
-def test_a_damaged_oxts_file_is_named(root, content):
+DAMAGED_OXTS = ["", "49.0 8.4", "a b c d e f", "49.0 8.4 110 0 nan 0"]
+
+
+@pytest.mark.parametrize("content", DAMAGED_OXTS)
+def test_a_damaged_oxts_file_costs_its_frame_and_is_named(root, content):
     path = (root / frame_name(1, 2)).parents[2] / "oxts" / "data" / "0000000002.txt"
+    path.write_text(content)
+    (item,) = missing(root)
+    assert item.name == frame_name(1, 2)
+    assert str(path) in item.reason
+    assert {frame.name for frame in frames(root)} == {frame_name(2, 1), frame_name(1, 5)}
+
+
+@pytest.mark.parametrize("content", DAMAGED_OXTS)
+def test_a_damaged_oxts_file_that_a_drive_is_measured_from_is_an_error(root, content):
+    path = (root / frame_name(1, 2)).parents[2] / "oxts" / "data" / "0000000000.txt"
     path.write_text(content)
     with pytest.raises(DataError, match=str(path)):
         frames(root)

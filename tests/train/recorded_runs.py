@@ -49,6 +49,7 @@ RUNS = {
     "slim64": Run(SLIM, (64, 192), batch_size=1, num_steps=50, scaled={}),
     "fixed192": Run(RESNETS, (192, 640), batch_size=2, num_steps=30, scaled={}),
     "velsup96": Run(RESNETS, (96, 320), 2, num_steps=3, scaled={}, objective="velocity"),
+    "velsup192": Run(RESNETS, (192, 640), 2, num_steps=3, scaled={}, objective="velocity"),
 }
 
 

@@ -61,11 +61,21 @@ def test_losses_follow_the_original_on_real_frames(bounds, tmp_path):
 
 
 @pytest.mark.slow
-def test_velocity_supervision_follows_the_original_on_real_frames(tmp_path, parity):
+@pytest.mark.parametrize(
+    ("run", "size", "tolerances"),
+    [
+        ("velsup96", "96x320", (1e-5, 1e-4, 1e-2)),
+        # The second update is unstable as in `fixed192`, whose bound this is.
+        pytest.param("velsup192", "192x640", (1e-5, 1e-4, 3e-2), marks=pytest.mark.soak),
+    ],
+)
+def test_velocity_supervision_follows_the_original_on_real_frames(
+    run, size, tolerances, tmp_path, parity
+):
     """Its motions are measured ones of KITTI_tiny; from these weights the later steps drift."""
     kitti_tiny()  # skips without it
-    recorded = end_to_end("velsup.json")["96x320"]["steps"]
-    steps = scalars_of("velsup96", tmp_path)
+    recorded = end_to_end("velsup.json")[size]["steps"]
+    steps = scalars_of(run, tmp_path)
     for number, (ours, theirs) in enumerate(zip(steps, recorded, strict=True)):
         self_supervised = ours["photometric_loss"] + ours["smoothness_loss"]
         for entry, actual in (
@@ -75,9 +85,9 @@ def test_velocity_supervision_follows_the_original_on_real_frames(tmp_path, pari
         ):
             parity.compare(
                 "end_to_end/velsup",
-                f"96x320 step {number}|{entry}",
+                f"{size} step {number}|{entry}",
                 actual,
                 theirs[entry],
-                tolerance=(1e-5, 1e-4, 1e-2)[number],
+                tolerance=tolerances[number],
                 scale=theirs[entry],
             )
