@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
@@ -34,6 +35,45 @@ Warp = Callable[[Float[Array, "b n h w 3"], Float[Array, "b 1 h w 1"]], Float[Ar
 """Context images and depth of the target, to the contexts in the target view."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PhotometricSettings:
+    """How pictures are compared, under the original's names; of any camera.
+
+    Raises:
+        ValueError: `photometric_reduce_op` is unknown, or does not go with `automask_loss`.
+    """
+
+    num_scales: int = 4
+    """How many scales count, from the finest."""
+    ssim_loss_weight: float = 0.85
+    """In [0, 1]: the share of the structural dissimilarity in the error of a pixel."""
+    smooth_loss_weight: float = 1e-3
+    """Factor of the smoothness term; 0 turns it off."""
+    C1: float = 1e-4
+    """See `ssim`."""
+    C2: float = 9e-4
+    """See `ssim`."""
+    photometric_reduce_op: Literal["min", "mean"] = "min"
+    """'min' takes the smallest error over contexts, 'mean' their mean."""
+    clip_loss: float = 0.0
+    """If positive, each context's errors are held below their mean plus this many standard
+    deviations."""
+    automask_loss: bool = True
+    """Let unmoved contexts compete with the warped ones; needs 'min'."""
+    padding_mode: PaddingMode = "zeros"
+    """See `sample_bilinear`."""
+    progressive_scaling: float = 0.0
+    """Fraction of the training after which one scale is dropped; 0: never. See `scale_weights`."""
+
+    def __post_init__(self) -> None:
+        if self.photometric_reduce_op not in _REDUCTIONS:
+            raise ValueError(
+                f"photometric_reduce_op is {self.photometric_reduce_op!r}; use 'min' or 'mean'"
+            )
+        if self.automask_loss and self.photometric_reduce_op != "min":
+            raise ValueError("automask_loss=True needs photometric_reduce_op='min', given 'mean'")
+
+
 class PhotometricMaps(NamedTuple):
     """What the loss looked at, at the finest scale; gradients do not flow through."""
 
@@ -59,39 +99,32 @@ class PhotometricResult(NamedTuple):
 def photometric_error(
     synthesized: Float[Array, "b n h w 3"],
     target: Float[Array, "b #n h w 3"],
-    *,
-    ssim_loss_weight: float = 0.85,
-    C1: float = 1e-4,
-    C2: float = 9e-4,
-    clip_loss: float = 0.0,
+    settings: PhotometricSettings,
 ) -> Float[Array, "b n h w _"]:
     """Per-pixel difference, weight * ssim_loss + (1 - weight) * |difference|, mean over channels.
 
-    With weight 0 the channels stay apart, so that a minimum over contexts also picks the channel
-    that fits best.
+    With `ssim_loss_weight` 0 the channels stay apart, so that a minimum over contexts also picks
+    the channel that fits best. The threshold of `clip_loss` counts as a constant in the gradient;
+    its statistics run over the whole batch, on however many devices it lies.
 
     Args:
         synthesized: Warped or unmoved context images.
         target: The image that they should equal.
-        ssim_loss_weight: In [0, 1].
-        C1: See `ssim`.
-        C2: See `ssim`.
-        clip_loss: If positive, each context's errors are held below their mean plus this many
-            standard deviations. The threshold counts as a constant in the gradient. Its
-            statistics run over the whole batch, on however many devices it lies.
+        settings: `ssim_loss_weight`, `C1`, `C2` and `clip_loss` are read.
 
     Source: packnet-sfm losses/multiview_photometric_loss.py: calc_photometric_loss.
     """
     error = magnitude(synthesized - target)
-    if ssim_loss_weight > 0:
-        dissimilarity = ssim_loss(synthesized, target, C1=C1, C2=C2)
-        error = ssim_loss_weight * dissimilarity + (1 - ssim_loss_weight) * error
+    weight = settings.ssim_loss_weight
+    if weight > 0:
+        dissimilarity = ssim_loss(synthesized, target, C1=settings.C1, C2=settings.C2)
+        error = weight * dissimilarity + (1 - weight) * error
         error = jnp.mean(error, axis=-1, keepdims=True)
-    if clip_loss > 0:
+    if settings.clip_loss > 0:
         per_context = (0, 2, 3, 4)
         mean = jnp.mean(error, per_context, keepdims=True)
         deviation = jnp.std(error, per_context, keepdims=True, ddof=1)
-        error = at_most(error, jax.lax.stop_gradient(mean + clip_loss * deviation))
+        error = at_most(error, jax.lax.stop_gradient(mean + settings.clip_loss * deviation))
     return error
 
 
@@ -102,16 +135,7 @@ def multi_view_photometric_loss(
     K: Float[Array, "b 3 3"],
     context_T_target: Float[Array, "b n 4 4"],
     *,
-    num_scales: int = 4,
-    ssim_loss_weight: float = 0.85,
-    smooth_loss_weight: float = 1e-3,
-    C1: float = 1e-4,
-    C2: float = 9e-4,
-    photometric_reduce_op: Literal["min", "mean"] = "min",
-    clip_loss: float = 0.0,
-    automask_loss: bool = True,
-    padding_mode: PaddingMode = "zeros",
-    progressive_scaling: float = 0.0,
+    settings: PhotometricSettings,
     progress: float | Float[Array, ""] = 0.0,
     mask: Float[Array, "b h w 1"] | None = None,
 ) -> PhotometricResult:
@@ -128,22 +152,13 @@ def multi_view_photometric_loss(
         K: Intrinsics of target and contexts at the size of `rgb`; at other scales both of its rows
             follow the width.
         context_T_target: Motion from the target to each context camera.
-        num_scales: How many scales count, from the finest.
-        ssim_loss_weight: See `photometric_error`.
-        smooth_loss_weight: Factor of the smoothness term; 0 turns it off.
-        C1: See `ssim`.
-        C2: See `ssim`.
-        photometric_reduce_op: 'min' takes the smallest error over contexts, 'mean' their mean.
-        clip_loss: See `photometric_error`.
-        automask_loss: Let unmoved contexts compete; needs 'min'.
-        padding_mode: See `sample_bilinear`.
-        progressive_scaling: See `scale_weights`.
+        settings: How they are compared.
         progress: Fraction of the training done, for `progressive_scaling`.
         mask: 1 where a pixel of the target counts, 0 where it does not, such as on the vehicle
             itself; other scales pick pixels of it. Both terms are means over what counts.
 
     Raises:
-        ValueError: An option is unknown, or options or shapes do not go together.
+        ValueError: There are fewer maps than `num_scales`, or `padding_mode` is unknown.
 
     Source: packnet-sfm losses/multiview_photometric_loss.py: MultiViewPhotometricLoss.
     Differs: `photometric` is the photometric part alone; the reference's metric of that name is
@@ -154,7 +169,12 @@ def multi_view_photometric_loss(
         scale = depth.shape[-2] / rgb.shape[-2]
         scaled_K = scale_intrinsics(K, scale, scale)[:, None]
         return synthesize_view(
-            rgb_context, depth, scaled_K, scaled_K, context_T_target, padding_mode=padding_mode
+            rgb_context,
+            depth,
+            scaled_K,
+            scaled_K,
+            context_T_target,
+            padding_mode=settings.padding_mode,
         )
 
     return warped_photometric_loss(
@@ -162,15 +182,7 @@ def multi_view_photometric_loss(
         rgb_context,
         inv_depth_pyramid,
         warp,
-        num_scales=num_scales,
-        ssim_loss_weight=ssim_loss_weight,
-        smooth_loss_weight=smooth_loss_weight,
-        C1=C1,
-        C2=C2,
-        photometric_reduce_op=photometric_reduce_op,
-        clip_loss=clip_loss,
-        automask_loss=automask_loss,
-        progressive_scaling=progressive_scaling,
+        settings=settings,
         progress=progress,
         mask=mask,
     )
@@ -182,60 +194,38 @@ def warped_photometric_loss(
     inv_depth_pyramid: Sequence[Float[Array, "b _ _ 1"]],
     warp: Warp,
     *,
-    num_scales: int,
-    ssim_loss_weight: float,
-    smooth_loss_weight: float,
-    C1: float,
-    C2: float,
-    photometric_reduce_op: Literal["min", "mean"],
-    clip_loss: float,
-    automask_loss: bool,
-    progressive_scaling: float,
-    progress: float | Float[Array, ""],
-    mask: Float[Array, "b h w 1"] | None,
+    settings: PhotometricSettings,
+    progress: float | Float[Array, ""] = 0.0,
+    mask: Float[Array, "b h w 1"] | None = None,
 ) -> PhotometricResult:
     """`multi_view_photometric_loss` of any camera: how contexts are warped is an argument.
 
     Args:
         warp: Context images and depth of one scale, at its size, to context images in the target
-            view.
+            view. Whether it heeds `settings.padding_mode` is up to it.
 
     The others, and `Raises`, are those of `multi_view_photometric_loss`.
     """
-    if photometric_reduce_op not in _REDUCTIONS:
-        raise ValueError(f"photometric_reduce_op is {photometric_reduce_op!r}; use 'min' or 'mean'")
-    if automask_loss and photometric_reduce_op != "min":
-        raise ValueError("automask_loss=True needs photometric_reduce_op='min', given 'mean'")
+    num_scales = settings.num_scales
     if len(inv_depth_pyramid) < num_scales:
         raise ValueError(
             f"num_scales is {num_scales}, but only {len(inv_depth_pyramid)} inverse depths came"
         )
     inv_depth_pyramid = inv_depth_pyramid[:num_scales]
-    error_of = functools.partial(
-        photometric_error, ssim_loss_weight=ssim_loss_weight, C1=C1, C2=C2, clip_loss=clip_loss
-    )
     rgb_pyramid = [resize_bilinear(rgb, inv_depth.shape[1:3]) for inv_depth in inv_depth_pyramid]
     maps = [
-        _compare(
-            target,
-            resize_bilinear(rgb_context, target.shape[1:3]),
-            inv_depth,
-            warp,
-            error_of=error_of,
-            reduce=_REDUCTIONS[photometric_reduce_op],
-            use_automask=automask_loss,
-        )
+        _compare(target, resize_bilinear(rgb_context, target.shape[1:3]), inv_depth, warp, settings)
         for target, inv_depth in zip(rgb_pyramid, inv_depth_pyramid, strict=True)
     ]
     masks = [
         None if mask is None else resize_nearest(mask, d.shape[1:3]) for d in inv_depth_pyramid
     ]
-    weights = scale_weights(num_scales, progressive_scaling, progress)
+    weights = scale_weights(num_scales, settings.progressive_scaling, progress)
     errors = [masked_mean(scale.error, m) for scale, m in zip(maps, masks, strict=True)]
     photometric = jnp.sum(weights * jnp.stack(errors))
     smoothness = jnp.zeros_like(photometric)
-    if smooth_loss_weight > 0:
-        smoothness = smooth_loss_weight * smoothness_loss(
+    if settings.smooth_loss_weight > 0:
+        smoothness = settings.smooth_loss_weight * smoothness_loss(
             inv_depth_pyramid, rgb_pyramid, scale_weights=weights, mask_pyramid=masks
         )
     finest = jax.lax.stop_gradient(maps[0])
@@ -269,20 +259,18 @@ def _compare(
     rgb_context: Array,
     inv_depth: Array,
     warp: Warp,
-    *,
-    error_of: Callable[[Array, Array], Array],
-    reduce: Callable[..., Array],
-    use_automask: bool,
+    settings: PhotometricSettings,
 ) -> PhotometricMaps:
     """Warps the contexts into the target view and compares, all at the size of `inv_depth`.
 
     Under `jit` the terms without motion are computed once for all scales of equal size.
     """
+    reduce = _REDUCTIONS[settings.photometric_reduce_op]
     depth, target = inv_depth_to_depth(inv_depth)[:, None], rgb[:, None]
     warped = warp(rgb_context, depth)
-    error = reduce(error_of(warped, target))[..., None]
-    if not use_automask:
+    error = reduce(photometric_error(warped, target, settings))[..., None]
+    if not settings.automask_loss:
         return PhotometricMaps(warped, error, jnp.ones_like(error))
-    unmoved = reduce(error_of(rgb_context, target))[..., None]
+    unmoved = reduce(photometric_error(rgb_context, target, settings))[..., None]
     automask = jnp.asarray(error <= unmoved, error.dtype)
     return PhotometricMaps(warped, smaller_of(error, unmoved), automask)

@@ -1,15 +1,18 @@
 """The photometric loss of a camera that is given by the direction of every pixel."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from jaxtyping import Array, Float
 
 from packnet_jax.geometry.ray_surface import WINDOW, normalize, project_softmax, unproject
 from packnet_jax.geometry.transforms import transform_points
-from packnet_jax.geometry.warp import PaddingMode, sample_bilinear
+from packnet_jax.geometry.warp import sample_bilinear
 from packnet_jax.image import resize_bilinear
-from packnet_jax.losses.photometric import PhotometricResult, warped_photometric_loss
+from packnet_jax.losses.photometric import (
+    PhotometricResult,
+    PhotometricSettings,
+    warped_photometric_loss,
+)
 
 
 def ray_surface_photometric_loss(
@@ -19,19 +22,10 @@ def ray_surface_photometric_loss(
     rays: Float[Array, "#b h w 3"],
     context_T_target: Float[Array, "b n 4 4"],
     *,
+    settings: PhotometricSettings,
     temperature: float | Float[Array, ""],
     half_resolution: bool = True,
     window: int = WINDOW,
-    num_scales: int = 4,
-    ssim_loss_weight: float = 0.85,
-    smooth_loss_weight: float = 1e-3,
-    C1: float = 1e-4,
-    C2: float = 9e-4,
-    photometric_reduce_op: Literal["min", "mean"] = "min",
-    clip_loss: float = 0.0,
-    automask_loss: bool = True,
-    padding_mode: PaddingMode = "zeros",
-    progressive_scaling: float = 0.0,
     progress: float | Float[Array, ""] = 0.0,
     mask: Float[Array, "b h w 1"] | None = None,
 ) -> PhotometricResult:
@@ -63,22 +57,14 @@ def ray_surface_photometric_loss(
             half_resolution=half_resolution,
             window=window,
         )
-        return sample_bilinear(rgb_context, pixels_uv, padding_mode=padding_mode)
+        return sample_bilinear(rgb_context, pixels_uv, padding_mode=settings.padding_mode)
 
     return warped_photometric_loss(
         rgb,
         rgb_context,
         inv_depth_pyramid,
         warp,
-        num_scales=num_scales,
-        ssim_loss_weight=ssim_loss_weight,
-        smooth_loss_weight=smooth_loss_weight,
-        C1=C1,
-        C2=C2,
-        photometric_reduce_op=photometric_reduce_op,
-        clip_loss=clip_loss,
-        automask_loss=automask_loss,
-        progressive_scaling=progressive_scaling,
+        settings=settings,
         progress=progress,
         mask=mask,
     )

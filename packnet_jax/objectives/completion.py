@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from packnet_jax.batch import Batch
 from packnet_jax.loss_config import LossConfig, needs_of
 from packnet_jax.objectives.objective import Measured, Objective, Progress, given, has_begun
-from packnet_jax.objectives.semi_supervised import compare_with_measured, semi_supervised, shown
+from packnet_jax.objectives.self_supervised import shown
+from packnet_jax.objectives.semi_supervised import compare_with_measured, semi_supervised
 from packnet_jax.sfm import Predictions
 
 RGB_ENCODER = "depth_net/encoder"

@@ -1,7 +1,6 @@
 """Depth, motion and the camera itself, learned from video: neural ray surfaces."""
 
 import jax.numpy as jnp
-from jax import lax
 
 from packnet_jax.batch import Batch
 from packnet_jax.geometry.ray_surface import (
@@ -12,8 +11,12 @@ from packnet_jax.geometry.ray_surface import (
 )
 from packnet_jax.loss_config import LossConfig, needs_of
 from packnet_jax.losses.ray_surface import ray_surface_photometric_loss
-from packnet_jax.objectives.objective import Measured, Objective, Pictures, Progress, given
-from packnet_jax.objectives.self_supervised import upsampled
+from packnet_jax.objectives.objective import Measured, Objective, Progress, given
+from packnet_jax.objectives.self_supervised import (
+    measured_by_pictures,
+    photometric_settings,
+    upsampled,
+)
 from packnet_jax.ray_template import RayTemplate
 from packnet_jax.sfm import Predictions
 
@@ -31,6 +34,7 @@ def ray_surface(loss: LossConfig, template: RayTemplate) -> Objective:
     Differs: works, and with any batch; the reference calls a method that does not exist.
     """
     fitting = fitting_temperature(template.rays, half_resolution=loss.ray_half_resolution)
+    settings = photometric_settings(loss)
     start, end = loss.ray_start_temperature or fitting, loss.ray_end_temperature or fitting
 
     def measure(predictions: Predictions, batch: Batch, progress: Progress) -> Measured:
@@ -55,32 +59,12 @@ def ray_surface(loss: LossConfig, template: RayTemplate) -> Objective:
             motion,
             temperature=temperature,
             half_resolution=loss.ray_half_resolution,
-            num_scales=loss.num_scales,
-            ssim_loss_weight=loss.ssim_loss_weight,
-            smooth_loss_weight=loss.smooth_loss_weight,
-            C1=loss.C1,
-            C2=loss.C2,
-            photometric_reduce_op=loss.photometric_reduce_op,
-            clip_loss=loss.clip_loss,
-            automask_loss=loss.automask_loss,
-            padding_mode=loss.padding_mode,
-            progressive_scaling=loss.progressive_scaling,
+            settings=settings,
             progress=progress,
             mask=None if template.valid.all() and batch.mask is None else mask,
         )
-        terms = {
-            "photometric_loss": result.photometric,
-            "smoothness_loss": result.smoothness,
-            "ray_residual_weight": weight,
-            "ray_temperature": temperature,
-        }
-        pictures = Pictures(
-            rgb=batch.rgb_original[0],
-            inv_depth=lax.stop_gradient(pyramid[0][0]),
-            warped_context=result.maps.warped[0],
-            photometric_error=jnp.mean(result.maps.error[0], -1, keepdims=True),
-            automask=jnp.mean(result.maps.automask[0], -1, keepdims=True),
-        )
-        return Measured(result.total, terms, pictures)
+        measured = measured_by_pictures(batch, pyramid, result)
+        of_rays = {"ray_residual_weight": weight, "ray_temperature": temperature}
+        return measured._replace(terms=measured.terms | of_rays)
 
     return Objective(measure, needs_of("ray_surface", loss), loss.flip_lr_prob)

@@ -1,7 +1,6 @@
 """Depth from measured depth, alone or beside video."""
 
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 from packnet_jax.batch import Batch
@@ -17,7 +16,7 @@ from packnet_jax.objectives.objective import (
     given,
     has_begun,
 )
-from packnet_jax.objectives.self_supervised import measure_self_supervised, upsampled
+from packnet_jax.objectives.self_supervised import measure_self_supervised, shown, upsampled
 from packnet_jax.sfm import Predictions
 
 
@@ -71,11 +70,6 @@ def counted_depth(batch: Batch) -> Float[Array, "b h w 1"]:
     """What was measured, 0 where the mask says that pixels do not count."""
     depth = given(batch.depth, "measured depth")
     return depth if batch.mask is None else depth * batch.mask
-
-
-def shown(pyramid: tuple[Float[Array, "b _h _w 1"], ...]) -> Float[Array, "h w 1"]:
-    """The first sample's finest map, for a picture."""
-    return lax.stop_gradient(pyramid[0][0])
 
 
 def with_measured(pictures: Pictures, batch: Batch) -> Pictures:

@@ -1,15 +1,19 @@
 """The batch and the seeded networks that the golden model steps were made with."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from flax import traverse_util
 
 from golden.arrays import nhwc
+from golden.gradients import compare_gradient_norms
+from golden.parity import Parity
 from golden.seeded import load_golden, seeded_state_dict
 from packnet_jax.batch import Batch
 from packnet_jax.config import ModelConfig, NetworkConfig
-from packnet_jax.convert.rules import RULES
+from packnet_jax.convert.rules import RULES, target_of
 from packnet_jax.convert.state_dict import from_state_dict
 from packnet_jax.loss_config import Needs
 from packnet_jax.sfm import PICTURES_ALONE, Networks
@@ -67,3 +71,22 @@ def seeded_variables(
         own = {collection: template[collection][name] for collection in template}
         filled[name] = from_state_dict(source, RULES[network.name], own)
     return {c: {name: filled[name].get(c, {}) for name in filled} for c in template}
+
+
+def compare_model_gradients(
+    parity: Parity,
+    golden_set: str,
+    golden: Mapping[str, np.ndarray],
+    gradients: Mapping[str, Any],
+    model: ModelConfig,
+) -> None:
+    """The norms of both networks' gradients."""
+    rules = {"depth_net": RULES[model.depth_net.name], "pose_net": RULES[model.pose_net.name]}
+
+    def path_of(name: str) -> str | None:
+        network, _, source = name.partition(".")
+        found = target_of(source, rules[network])
+        return found and f"{network}/{found[0].removeprefix('params/')}"
+
+    flat = traverse_util.flatten_dict(gradients, sep="/")
+    compare_gradient_norms(parity, golden_set, golden, flat, path_of, tolerance=5e-3)

@@ -11,6 +11,7 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
+from golden.gradients import compare_gradient_norms
 from golden.parity import Parity
 from golden.seeded import load_golden, seeded_state_dict
 from packnet_jax.convert.rules import RULES, RuleTable, target_of
@@ -252,23 +253,18 @@ def compare_features(
     return len(names)
 
 
-def compare_gradient_norms(
+def compare_network_gradients(
     parity: Parity, case: NetworkCase, gradients: Mapping[str, np.ndarray], *, tolerance: float
 ) -> None:
-    """Relative, with a floor of 1e-4 of the largest norm; unused tensors have none."""
-    norms, expected = [], []
-    compared = set()
-    for name, norm in zip(case.golden["grad.names"], case.golden["grad.norms"], strict=True):
-        if (found := target_of(str(name), case.rules)) is None:
-            assert norm == 0
-            continue
-        path = found[0].removeprefix("params/")
-        norms.append(np.linalg.norm(np.asarray(gradients[path], np.float64)))
-        expected.append(norm)
-        compared.add(path)
-    assert compared == set(gradients)
-    scale = np.maximum(expected, 1e-4 * np.max(expected))
-    parity.compare(case.golden_set, "grad.norms", norms, expected, tolerance=tolerance, scale=scale)
+    """The norms of one network's gradients."""
+
+    def path_of(name: str) -> str | None:
+        found = target_of(name, case.rules)
+        return found and found[0].removeprefix("params/")
+
+    compare_gradient_norms(
+        parity, case.golden_set, case.golden, gradients, path_of, tolerance=tolerance
+    )
 
 
 def compare_running_stats(parity: Parity, case: NetworkCase, stats: Mapping) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 
@@ -11,6 +12,7 @@ from packnet_jax.geometry.pinhole import scale_intrinsics
 from packnet_jax.geometry.transforms import pose_vector_to_transform
 from packnet_jax.image import resize_bilinear
 from packnet_jax.losses.photometric import (
+    PhotometricSettings,
     multi_view_photometric_loss,
     photometric_error,
     scale_weights,
@@ -30,25 +32,26 @@ CONFIGURATIONS = [
     "two_scales",
     "progressive0.2_at0.5",
 ]
-CLASS_DEFAULTS = {
-    "smooth_loss_weight": 0.1,
-    "photometric_reduce_op": "mean",
-    "clip_loss": 0.5,
-    "automask_loss": False,
-}
+CLASS_DEFAULTS = PhotometricSettings(
+    smooth_loss_weight=0.1, photometric_reduce_op="mean", clip_loss=0.5, automask_loss=False
+)
+DEFAULTS = PhotometricSettings()
+FINEST = PhotometricSettings(num_scales=1)
 NEVER_READ = ("occ_reg_weight", "disp_norm")
 
 
-def jitted_loss(**options):
-    return jax.jit(functools.partial(multi_view_photometric_loss, **options))
+def jitted_loss(settings=DEFAULTS):
+    return jax.jit(functools.partial(multi_view_photometric_loss, settings=settings))
 
 
-def golden_options(meta):
-    """Options of one golden configuration. Progressive scaling has no effect in the reference."""
+def golden_settings(meta):
+    """Settings of one golden configuration. Progressive scaling has no effect in the reference."""
     if isinstance(meta["config"], str):
         return CLASS_DEFAULTS
     dropped = (*NEVER_READ, "progressive_scaling")
-    return {name: value for name, value in meta["config"].items() if name not in dropped}
+    return PhotometricSettings(
+        **{name: value for name, value in meta["config"].items() if name not in dropped}
+    )
 
 
 def golden_inputs(golden, pyramid):
@@ -59,13 +62,13 @@ def golden_inputs(golden, pyramid):
 
 
 @functools.cache
-def golden_step(**options):
-    """Compiled once for configurations with the same options."""
+def golden_step(settings):
+    """Compiled once for configurations with the same settings."""
 
     def objective(inv_depths, pose_vectors, rgb, rgb_context, K):
         context_T_target = pose_vector_to_transform(pose_vectors)
         result = multi_view_photometric_loss(
-            rgb, rgb_context, inv_depths, K, context_T_target, **options
+            rgb, rgb_context, inv_depths, K, context_T_target, settings=settings
         )
         return result.total, result
 
@@ -79,7 +82,7 @@ def test_golden(configuration, parity):
     meta = json.loads(str(golden["meta.json"]))[configuration]
     rgb, rgb_context, inv_depths, K = golden_inputs(golden, meta["set"])
 
-    step = golden_step(**golden_options(meta))
+    step = golden_step(golden_settings(meta))
     (total, result), (of_depths, of_poses) = step(
         inv_depths, golden["in.pose_vec"], rgb, rgb_context, K
     )
@@ -137,7 +140,7 @@ def test_golden_maps(scale, parity):
     entry = f"pieces.image_scale{scale}"
     image = resize_bilinear(rgb, shape)
     parity.compare("funcs/photometric", entry, nchw(image), golden[entry], tolerance=1e-6)
-    loss = jitted_loss(num_scales=1, automask_loss=False)
+    loss = jitted_loss(PhotometricSettings(num_scales=1, automask_loss=False))
     for n in range(2):
         result = loss(
             rgb, rgb_context[:, [n]], inv_depths[scale : scale + 1], K, context_T_target[:, [n]]
@@ -153,7 +156,7 @@ def test_golden_photometric_error(parity):
     golden = load("photometric")
     target = nhwc(golden["pieces.image_scale0"])[:, None]
     warped = jnp.stack([nhwc(golden[f"pieces.warped.context{n}.scale0"]) for n in range(2)], 1)
-    errors = photometric_error(warped, target)
+    errors = photometric_error(warped, target, DEFAULTS)
     for n in range(2):
         entry = f"pieces.photo_map.context{n}.scale0"
         actual = nchw(errors[:, n])
@@ -204,7 +207,9 @@ def test_identical_frames_without_motion_cost_nothing():
 def gradient_step():
     def objective(inv_depths, pose_vectors, rgb, rgb_context):
         context_T_target = pose_vector_to_transform(pose_vectors)
-        return multi_view_photometric_loss(rgb, rgb_context, inv_depths, K, context_T_target).total
+        return multi_view_photometric_loss(
+            rgb, rgb_context, inv_depths, K, context_T_target, settings=DEFAULTS
+        ).total
 
     return jax.jit(jax.value_and_grad(objective, (0, 1)))
 
@@ -229,7 +234,7 @@ def test_automask_keeps_pixels_that_motion_explains():
     rgb, rgb_context = jnp.tile(rgb, (2, 1, 1, 1)), jnp.tile(context, (2, 2, 1, 1, 1))
     context_T_target = STANDING.at[..., 0, 3].set(step * 10.0 / 20.0)
     result = multi_view_photometric_loss(
-        rgb, rgb_context, constant_pyramid(0.1, 1), K, context_T_target, num_scales=1
+        rgb, rgb_context, constant_pyramid(0.1, 1), K, context_T_target, settings=FINEST
     )
     inside = slice(2, WIDTH // 2 - step - 2), slice(WIDTH // 2 + 2, WIDTH - 2)
     assert (result.maps.automask[:, 2:-2, inside[0]] == 1).all()
@@ -241,7 +246,7 @@ def test_two_contexts_agree_with_each_alone():
     vectors = np.random.default_rng(1).normal(scale=0.05, size=(2, 2, 6))
     context_T_target = pose_vector_to_transform(jnp.asarray(vectors, jnp.float32))
 
-    loss = jitted_loss(num_scales=1, **CLASS_DEFAULTS)
+    loss = jitted_loss(dataclasses.replace(CLASS_DEFAULTS, num_scales=1))
     inv_depths = constant_pyramid(0.2, 1)
     both = loss(rgb, rgb_context, inv_depths, K, context_T_target)
     alone = [
@@ -258,7 +263,7 @@ def test_what_is_masked_does_not_count():
     mask = jnp.asarray(random.random((2, HEIGHT, WIDTH, 1)) < 0.6, jnp.float32)
     inv_depths = [jnp.asarray(random.uniform(0.1, 1, d.shape)) for d in constant_pyramid(0.0)]
     motion = STANDING.at[..., 0, 3].set(0.1)
-    loss = jitted_loss(num_scales=1, smooth_loss_weight=0.1)
+    loss = jitted_loss(PhotometricSettings(num_scales=1, smooth_loss_weight=0.1))
     masked, plain = (loss(rgb, rgb_context, inv_depths, K, motion, mask=m) for m in (mask, None))
     counted = np.asarray(plain.maps.error)[np.asarray(mask) == 1]
     np.testing.assert_allclose(masked.photometric, counted.mean(), rtol=1e-5)
@@ -277,17 +282,7 @@ def test_any_warp_can_be_compared():
         rgb_context,
         constant_pyramid(0.2, 1),
         lambda contexts, depth: jnp.broadcast_to(rgb[:, None], contexts.shape) * (depth > 0),
-        num_scales=1,
-        ssim_loss_weight=0.85,
-        smooth_loss_weight=0.0,
-        C1=1e-4,
-        C2=9e-4,
-        photometric_reduce_op="min",
-        clip_loss=0.0,
-        automask_loss=True,
-        progressive_scaling=0.0,
-        progress=0.0,
-        mask=None,
+        settings=PhotometricSettings(num_scales=1, smooth_loss_weight=0.0),
     )
     np.testing.assert_allclose(result.total, 0, atol=1e-6)
     assert (result.maps.automask == 1).all()
@@ -299,7 +294,7 @@ def test_both_rows_of_K_follow_the_width():
     shape = HEIGHT // 2, WIDTH
     inv_depths = (jnp.full((2, *shape, 1), 0.2),)
     motion = STANDING.at[..., :3, 3].set(jnp.array([0.1, 0.3, 0.0]))
-    loss = jitted_loss(num_scales=1)
+    loss = jitted_loss(FINEST)
     squeezed = loss(rgb, rgb_context, inv_depths, K, motion)
     small = resize_bilinear(rgb, shape), resize_bilinear(rgb_context, shape)
     np.testing.assert_allclose(squeezed.total, loss(*small, inv_depths, K, motion).total, rtol=1e-6)
@@ -310,7 +305,7 @@ def test_both_rows_of_K_follow_the_width():
 def test_dropped_scales_receive_no_gradient():
     rgb, rgb_context = random_images()
 
-    loss = jitted_loss(progressive_scaling=0.2)
+    loss = jitted_loss(PhotometricSettings(progressive_scaling=0.2))
 
     def objective(inv_depths):
         motion = STANDING.at[..., 0, 3].set(0.1)
@@ -326,8 +321,8 @@ def test_clipping_holds_errors_below_the_threshold():
     synthesized, target = (
         jnp.asarray(x) for x in np.random.default_rng(3).random((2, 1, 1, 6, 8, 3))
     )
-    plain = photometric_error(synthesized, target)
-    clipped = photometric_error(synthesized, target, clip_loss=0.5)
+    plain = photometric_error(synthesized, target, DEFAULTS)
+    clipped = photometric_error(synthesized, target, PhotometricSettings(clip_loss=0.5))
     threshold = np.mean(plain) + 0.5 * np.std(plain, ddof=1)
     np.testing.assert_allclose(clipped, np.minimum(plain, threshold), rtol=1e-5)
 
@@ -337,10 +332,20 @@ def test_clipping_holds_errors_below_the_threshold():
     [
         ({"photometric_reduce_op": "max"}, "'max'"),
         ({"photometric_reduce_op": "mean"}, "automask_loss"),
-        ({"num_scales": 5}, "num_scales is 5"),
-        ({"padding_mode": "mirror"}, "'mirror'"),
     ],
 )
-def test_wrong_options(options, message):
+def test_settings_that_can_not_be(options, message):
     with pytest.raises(ValueError, match=message):
-        multi_view_photometric_loss(*random_images(), constant_pyramid(0.1), K, STANDING, **options)
+        PhotometricSettings(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"num_scales": 5}, "num_scales is 5"), ({"padding_mode": "mirror"}, "'mirror'")],
+)
+def test_settings_that_do_not_fit(options, message):
+    settings = PhotometricSettings(**options)
+    with pytest.raises(ValueError, match=message):
+        multi_view_photometric_loss(
+            *random_images(), constant_pyramid(0.1), K, STANDING, settings=settings
+        )

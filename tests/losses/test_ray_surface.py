@@ -1,5 +1,6 @@
 """The photometric loss of ray surfaces against the original's, and its laws."""
 
+import dataclasses
 import functools
 
 import jax
@@ -19,18 +20,18 @@ from packnet_jax.geometry.ray_surface import (
     softmax_temperature,
 )
 from packnet_jax.geometry.transforms import pose_vector_to_transform
-from packnet_jax.losses.photometric import multi_view_photometric_loss
+from packnet_jax.losses.photometric import PhotometricSettings, multi_view_photometric_loss
 from packnet_jax.losses.ray_surface import ray_surface_photometric_loss
 
 CONFIGURATIONS = {
-    "default": {"num_scales": 2},
-    "class_defaults": {
-        "num_scales": 1,
-        "smooth_loss_weight": 0.1,
-        "photometric_reduce_op": "mean",
-        "clip_loss": 0.5,
-        "automask_loss": False,
-    },
+    "default": PhotometricSettings(num_scales=2),
+    "class_defaults": PhotometricSettings(
+        num_scales=1,
+        smooth_loss_weight=0.1,
+        photometric_reduce_op="mean",
+        clip_loss=0.5,
+        automask_loss=False,
+    ),
 }
 CASES = [(name, 0.0) for name in CONFIGURATIONS]
 CASES += [("default", 0.02), ("default", 0.5), ("class_defaults", 0.5)]
@@ -47,7 +48,7 @@ def golden_step(configuration):
             compose_rays(template, residual, residual_weight(progress)),
             pose_vector_to_transform(pose_vectors),
             temperature=softmax_temperature(progress),
-            **CONFIGURATIONS[configuration],
+            settings=CONFIGURATIONS[configuration],
         )
         return result.total, result
 
@@ -58,7 +59,7 @@ def golden_step(configuration):
 def test_golden(configuration, progress, parity):
     """The reference's metric `photometric_loss` is the total, smoothness included."""
     golden = load("generic_camera")
-    num_scales = CONFIGURATIONS[configuration]["num_scales"]
+    num_scales = CONFIGURATIONS[configuration].num_scales
     inv_depths = tuple(nhwc(golden[f"in.inv_depth{i}"]) for i in range(num_scales))
     contexts = jnp.stack([nhwc(golden[f"in.context{n}"]) for n in range(2)], axis=1)
     (total, result), (of_depths, of_residual, of_poses) = golden_step(configuration)(
@@ -116,15 +117,19 @@ def random_batch(seed=0):
     return rgb, rgb_context, (inv_depth,)
 
 
-def loss_of(**options):
-    options = {"temperature": 1e-4, "num_scales": 1, **options}
-    return jax.jit(functools.partial(ray_surface_photometric_loss, **options))
+FINEST = PhotometricSettings(num_scales=1)
+NOT_SMOOTHED = PhotometricSettings(num_scales=1, smooth_loss_weight=0.0)
+
+
+def loss_of(settings=FINEST, **options):
+    options = {"temperature": 1e-4, **options}
+    return jax.jit(functools.partial(ray_surface_photometric_loss, settings=settings, **options))
 
 
 def test_identical_frames_without_motion_cost_nothing():
     rgb, _, inv_depths = random_batch()
     contexts = jnp.stack([rgb, rgb], axis=1)
-    loss = loss_of(half_resolution=False, temperature=1e-5, smooth_loss_weight=0.0)
+    loss = loss_of(NOT_SMOOTHED, half_resolution=False, temperature=1e-5)
     result = loss(rgb, contexts, inv_depths, RAYS[None], STANDING)
     np.testing.assert_allclose(result.total, 0, atol=1e-4)
 
@@ -138,13 +143,13 @@ def test_with_a_pinhole_s_rays_it_is_the_pinhole_s_loss():
     )
     rgb = jnp.broadcast_to(rgb, (2, HEIGHT, WIDTH, 3))
     contexts = jnp.broadcast_to(contexts, (2, 2, HEIGHT, WIDTH, 3))
-    options = {"smooth_loss_weight": 0.0, "automask_loss": False, "padding_mode": "border"}
+    settings = dataclasses.replace(NOT_SMOOTHED, automask_loss=False, padding_mode="border")
     along_rays = inv_depth / jnp.linalg.norm(PINHOLE_POINTS, axis=-1, keepdims=True)
-    result = loss_of(half_resolution=False, temperature=1e-3, **options)(
+    result = loss_of(settings, half_resolution=False, temperature=1e-3)(
         rgb, contexts, (along_rays,), RAYS[None], MOVING
     )
     expected = multi_view_photometric_loss(
-        rgb, contexts, (inv_depth,), jnp.stack([K, K]), MOVING, num_scales=1, **options
+        rgb, contexts, (inv_depth,), jnp.stack([K, K]), MOVING, settings=settings
     )
     inner = np.s_[:, :, 4:-4, 4:-4]
     difference = np.abs(np.asarray(result.maps.warped - expected.maps.warped))[inner]
@@ -155,7 +160,7 @@ def test_with_a_pinhole_s_rays_it_is_the_pinhole_s_loss():
 
 def test_a_batch_is_the_mean_of_its_samples():
     rgb, contexts, (inv_depth,) = random_batch()
-    loss = loss_of(smooth_loss_weight=0.1)
+    loss = loss_of(PhotometricSettings(num_scales=1, smooth_loss_weight=0.1))
     both = loss(rgb, contexts, (inv_depth,), RAYS[None], MOVING)
     alone = [
         loss(
@@ -179,8 +184,8 @@ def test_what_is_masked_does_not_count():
     @functools.partial(jax.grad, has_aux=True)
     def gradient(inv_depth, mask):
         result = ray_surface_photometric_loss(
-            rgb, contexts, (inv_depth,), RAYS[None], MOVING, temperature=1e-3,
-            half_resolution=False, num_scales=1, smooth_loss_weight=0.0, mask=mask,
+            rgb, contexts, (inv_depth,), RAYS[None], MOVING, settings=NOT_SMOOTHED,
+            temperature=1e-3, half_resolution=False, mask=mask,
         )  # fmt: skip
         return result.total, result
 
@@ -196,7 +201,7 @@ def test_what_is_masked_does_not_count():
 def test_coarser_maps_are_compared_at_their_size():
     rgb, contexts, (inv_depth,) = random_batch()
     pyramid = (inv_depth, inv_depth[:, ::2, ::2])
-    result = loss_of(num_scales=2)(rgb, contexts, pyramid, RAYS[None], MOVING)
+    result = loss_of(PhotometricSettings(num_scales=2))(rgb, contexts, pyramid, RAYS[None], MOVING)
     fine = loss_of()(rgb, contexts, pyramid[:1], RAYS[None], MOVING)
     assert np.isfinite(result.total) and result.photometric != fine.photometric
     np.testing.assert_array_equal(result.maps.warped, fine.maps.warped)
@@ -222,9 +227,10 @@ def test_descent_finds_the_motion_of_a_fisheye():
     rays = jnp.asarray(directions[None], jnp.float32)
     inv_depths = (jnp.asarray(1 / distance, jnp.float32),)
     loss = functools.partial(
-        ray_surface_photometric_loss, temperature=fitting_temperature(rays[0]), num_scales=1,
-        automask_loss=False, smooth_loss_weight=0.0,
-    )  # fmt: skip
+        ray_surface_photometric_loss,
+        settings=dataclasses.replace(NOT_SMOOTHED, automask_loss=False),
+        temperature=fitting_temperature(rays[0]),
+    )
 
     def total(vector):
         context_T_target = pose_vector_to_transform(vector[None, None])
@@ -251,6 +257,6 @@ def test_descent_finds_the_motion_of_a_fisheye():
 def test_wrong_options_are_refused():
     rgb, contexts, inv_depths = random_batch()
     with pytest.raises(ValueError, match="only 1 inverse depths came"):
-        loss_of(num_scales=4)(rgb, contexts, inv_depths, RAYS[None], MOVING)
+        loss_of(PhotometricSettings(num_scales=4))(rgb, contexts, inv_depths, RAYS[None], MOVING)
     with pytest.raises(ValueError, match="window is 2"):
         loss_of(window=2)(rgb, contexts, inv_depths, RAYS[None], MOVING)

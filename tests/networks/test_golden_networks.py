@@ -9,7 +9,7 @@ import pytest
 from golden.networks import (
     NAMES,
     compare_features,
-    compare_gradient_norms,
+    compare_network_gradients,
     compare_outputs,
     compare_running_stats,
     load_case,
@@ -96,7 +96,7 @@ def test_gradient_norms(parity, case, trained):
         "PackNetSAN01_1A": 5e-3,
         "PoseResNet_50": 2e-2,
     }.get(case.golden_name, 1e-3)
-    compare_gradient_norms(parity, case, trained.gradients, tolerance=tolerance)
+    compare_network_gradients(parity, case, trained.gradients, tolerance=tolerance)
 
 
 def test_running_statistics(parity, case, trained):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden.models import golden_batch, seeded_variables
+from golden.models import compare_model_gradients, golden_batch, seeded_variables
 from golden.seeded import load_golden
 
 from packnet_jax.config import ModelConfig, NetworkConfig
@@ -67,10 +67,14 @@ NOT_MIRRORED_BACK = {case.name for case in CASES if case.objective == COMPLETION
 """Where the original compares mirrored depth with measurements that are not (its bug 6)."""
 
 
+def model_of(depth_net: NetworkConfig) -> ModelConfig:
+    return ModelConfig(depth_net, NetworkConfig("PoseNet", ""))
+
+
 @functools.cache  # flipped or not is the same program
 def compiled(objective_name: ObjectiveName, depth_net: NetworkConfig, loss: LossConfig):
     """Weights; the function of weights, batch and flips to what a step knows, and gradients."""
-    model = ModelConfig(depth_net, NetworkConfig("PoseNet", ""))
+    model = model_of(depth_net)
     objective = make_objective(objective_name, loss)
     networks = Networks.from_config(model, objective.needs)
 
@@ -156,37 +160,10 @@ def test_the_step_equals_the_original(case, parity):
             sample = flat[np.arange(count) * flat.size // count]
             compare(f"{name}{i}.sample", sample, 1e-4, relative=False)
     if "grad.norms" in golden:
-        norms, expected = gradient_norms(golden, case, gradients)
-        floor = 1e-4 * max(expected)
-        parity.compare(
-            golden_set,
-            "grad.norms",
-            norms,
-            expected,
-            tolerance=5e-3,
-            scale=np.maximum(expected, floor),
-        )
+        compare_model_gradients(parity, golden_set, golden, gradients, model_of(case.depth_net))
     else:
         (path, _) = target_of("pose_pred.bias", RULES["PoseNet"])
         bias = functools.reduce(dict.__getitem__, path.split("/")[1:], gradients["pose_net"])
         compare("grad.pose_net.pose_pred.bias", bias, 5e-3)
     assert "loss" in compared
     assert len(compared) > 1
-
-
-def gradient_norms(golden, case, gradients):
-    """Ours and the original's, parameter by parameter; every one of ours is met once."""
-    rules = {"depth_net": RULES[case.depth_net.name], "pose_net": RULES["PoseNet"]}
-    ours, theirs = {}, {}
-    for key, norm in zip(golden["grad.names"], golden["grad.norms"], strict=True):
-        network, _, source = str(key).partition(".")
-        if (found := target_of(source, rules[network])) is None:
-            assert norm == 0  # the classifier that nothing reads
-            continue
-        leaf = gradients[network]
-        for part in found[0].split("/")[1:]:
-            leaf = leaf[part]
-        ours[network, found[0]] = np.linalg.norm(np.asarray(leaf, np.float64))
-        theirs[network, found[0]] = norm
-    assert len(ours) == len(jax.tree.leaves(gradients))
-    return list(ours.values()), list(theirs.values())

@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden.arrays import nhwc
-from golden.models import golden_batch, seeded_variables
+from golden.models import compare_model_gradients, golden_batch, seeded_variables
 from golden.seeded import load_golden
 
 from packnet_jax.config import ModelConfig, NetworkConfig
-from packnet_jax.convert.rules import RULES, target_of
 from packnet_jax.geometry.ray_surface import dummy_template, flip_rays
 from packnet_jax.loss_config import LossConfig, Needs
 from packnet_jax.networks.ray_surface_resnet import RaySurfaceOutput
@@ -22,10 +21,6 @@ from packnet_jax.sfm import Networks, predict
 MODEL = ModelConfig(NetworkConfig("RaySurfaceResNet", "18"), NetworkConfig("PoseResNet", "18"))
 NEEDS = Needs(ray_surface=True)
 NETWORKS = Networks.from_config(MODEL, NEEDS)
-RULES_BY_NETWORK = {
-    "depth_net": RULES["RaySurfaceResNet"],
-    "pose_net": RULES["PoseResNet"],
-}
 
 
 def all_valid(rays):
@@ -80,26 +75,7 @@ def test_the_step_equals_the_original(progress, parity):
     compare("inv_depths0.sample", sample, 1e-4, relative=False)
     if progress == "0.5":
         return
-    norms, expected = gradient_norms(golden, gradients)
-    scale = np.maximum(expected, 1e-4 * max(expected))
-    parity.compare(name, "grad.norms", norms, expected, tolerance=5e-3, scale=scale)
-
-
-def gradient_norms(golden, gradients):
-    """Ours and the original's, parameter by parameter; every one of ours is met once."""
-    ours, theirs = {}, {}
-    for key, norm in zip(golden["grad.names"], golden["grad.norms"], strict=True):
-        network, _, source = str(key).partition(".")
-        if (found := target_of(source, RULES_BY_NETWORK[network])) is None:
-            assert norm == 0  # the classifier that nothing reads
-            continue
-        leaf = gradients[network]
-        for part in found[0].split("/")[1:]:
-            leaf = leaf[part]
-        ours[network, found[0]] = np.linalg.norm(np.asarray(leaf, np.float64))
-        theirs[network, found[0]] = norm
-    assert len(ours) == len(jax.tree.leaves(gradients))
-    return list(ours.values()), list(theirs.values())
+    compare_model_gradients(parity, name, golden, gradients, MODEL)
 
 
 def test_the_ray_decoder_learns_once_its_residual_counts():
