@@ -30,6 +30,7 @@ REPROJECTED_WEIGHTS = flags.DEFINE_list("reprojected_weights", ["0.01", "0.1", "
 DEPTH_ONLY_WEIGHTS = flags.DEFINE_list(
     "depth_only_weights", ["1"], "The same, where the motion does not learn from it."
 )
+SELF_SUPERVISED = flags.DEFINE_bool("self_supervised", True, "Also go on with video alone.")
 
 
 def make_config() -> Any:
@@ -66,7 +67,8 @@ def rows() -> Iterator[tuple[str, Any]]:
             c.loss.reprojected_updates_pose = updates_pose
             aside = "" if updates_pose else ", motion learns from video alone"
             yield f"reprojected distance, weight {weight:g}{aside}", c
-    yield "self-supervised alone", make_config()
+    if SELF_SUPERVISED.value:
+        yield "self-supervised alone", make_config()
 
 
 def main(_: Sequence[str]) -> None:

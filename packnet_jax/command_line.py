@@ -1,18 +1,69 @@
-"""Reading `--config=FILE --config.FIELD=VALUE` as every program does that takes them."""
+"""How every program starts, reads its flags, and says what is wrong with them."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags
+from absl import app, flags, logging
 
-from packnet_jax.errors import ConfigError
+from packnet_jax.errors import ConfigError, PacknetError
 
 DEFAULTS = Path(__file__).parent / "defaults.py"
 
 
+def run_program(
+    main: Callable[[Sequence[str]], Any],
+    *,
+    parse: Callable[[Sequence[str]], list[str]] | None = None,
+) -> None:
+    """Runs a program and ends the process.
+
+    What the user has to mend is one message, without a traceback, and the exit status 2.
+
+    Args:
+        main: is given the arguments that are no flags, itself first, and returns the exit status.
+        parse: the flags; `parse_own_flags` if None.
+    """
+    try:
+        app.run(main, flags_parser=parse or parse_own_flags)
+    except PacknetError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def parse_own_flags(argv: Sequence[str]) -> list[str]:
+    """absl's parsing, for programs without `--config`.
+
+    Raises:
+        ConfigError: a flag is unknown, or its value does not fit.
+    """
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        raise ConfigError(f"the command line does not fit: {error}") from error
+
+
+def begin(argv: Sequence[str], *required: flags.FlagHolder[Any]) -> None:
+    """What a program without `--config` does first: logs only warnings, unless `--verbosity` says
+    more, and checks its arguments.
+
+    Raises:
+        ConfigError: there are arguments that are no flags, or a required flag is missing.
+    """
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
+    if len(argv) > 1:
+        raise ConfigError(f"unknown arguments {argv[1:]}")
+    for flag in required:
+        if flag.value is None:
+            raise ConfigError(f"--{flag.name} is missing")
+
+
 def parse_flags(argv: Sequence[str], *, needs_config: Callable[[], bool]) -> list[str]:
-    """absl's parsing, with every way a config can fail to load as one ConfigError.
+    """`--config=FILE --config.FIELD=VALUE`, as every program reads them that takes them.
+
+    Every way a config can fail to load is one ConfigError.
 
     Args:
         argv: the program's arguments, itself first.

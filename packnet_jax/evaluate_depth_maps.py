@@ -5,7 +5,6 @@ Maps are `.npz` files with `depth`, or 16-bit `.png` files in 1/256 metre, and b
 name: `a.png` and `a_depth.npz` both hold the map `a`. What `--mode=eval` saves can be compared so.
 """
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from tqdm import tqdm
 
-from packnet_jax.errors import ConfigError, DataError, PacknetError
+from packnet_jax.command_line import begin, run_program
+from packnet_jax.errors import ConfigError, DataError
 from packnet_jax.metrics.depth import METRIC_NAMES, depth_metrics
 from packnet_jax.report import Report, Row, summarize, write_report
 from packnet_jax.visualize import read_depth
@@ -58,13 +58,7 @@ class Pairs(NamedTuple):
 
 def main(argv: Sequence[str]) -> None:
     """Prints the table of the flags' folders."""
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)
-    if len(argv) > 1:
-        raise ConfigError(f"unknown arguments {argv[1:]}")
-    for flag in (PRED_FOLDER, GT_FOLDER):
-        if flag.value is None:
-            raise ConfigError(f"--{flag.name} is missing")
+    begin(argv, PRED_FOLDER, GT_FOLDER)
     pairs = match_maps(Path(PRED_FOLDER.value or ""), Path(GT_FOLDER.value or ""))
     options: dict[str, Any] = {flag.name: flag.value for flag in OPTIONS}
     report = evaluate_depth_maps(pairs, dataset=Path(PRED_FOLDER.value or "").name, **options)
@@ -187,11 +181,7 @@ def _print_names(what: str, names: Sequence[str]) -> None:
 
 def run() -> None:
     """The command line's entry."""
-    try:
-        app.run(main)
-    except PacknetError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_program(main)
 
 
 if __name__ == "__main__":

@@ -5,19 +5,18 @@ Short on purpose: flags, checks that cost nothing, and one call.
 """
 
 import os
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import config_flags
 
 from packnet_jax import config as config_lib
 from packnet_jax import runs
-from packnet_jax.command_line import parse_flags
-from packnet_jax.errors import ConfigError, PacknetError
+from packnet_jax.command_line import parse_flags, run_program
+from packnet_jax.errors import ConfigError
 from packnet_jax.eval_config import Given
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file in configs/.", lock_config=True)
@@ -61,19 +60,11 @@ def _given() -> Given:
 
 def run() -> None:
     """The command line's entry."""
-    try:
-        app.run(main, flags_parser=_parse_flags)
-    except PacknetError as error:
-        sys.exit(_print_error(error))
+    run_program(main, parse=_parse_flags)
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
     return parse_flags(argv, needs_config=lambda: MODE.value == "train")
-
-
-def _print_error(error: PacknetError) -> int:
-    print(f"{type(error).__name__}: {error}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

@@ -4,19 +4,19 @@ python -m packnet_jax.convert --input=X.ckpt --output=DIR [--only=depth_net|pose
 python -m packnet_jax.convert --input=DIR --output=X.ckpt
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-from absl import app, flags, logging
+from absl import flags
 
 from packnet_jax import checkpoint
+from packnet_jax.command_line import begin, run_program
 from packnet_jax.config import NETWORK_KINDS, NetworkKind, to_json_dict
 from packnet_jax.convert.export import export_checkpoint
 from packnet_jax.convert.original import import_original
 from packnet_jax.convert.report import report
-from packnet_jax.errors import CheckpointError, ConfigError, PacknetError
+from packnet_jax.errors import CheckpointError
 
 INPUT = flags.DEFINE_string(
     "input",
@@ -31,13 +31,7 @@ ONLY: flags.FlagHolder[NetworkKind | None] = flags.DEFINE_enum(
 
 def main(argv: Sequence[str]) -> None:
     """Converts one checkpoint."""
-    if len(argv) > 1:
-        raise ConfigError(f"unknown arguments {argv[1:]}")
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)
-    for flag in (INPUT, OUTPUT):
-        if flag.value is None:
-            raise ConfigError(f"--{flag.name} is missing")
+    begin(argv, INPUT, OUTPUT)
     jax.config.update("jax_platforms", "cpu")  # there is nothing to compute
     source, target = (Path(flag.value or "").expanduser() for flag in (INPUT, OUTPUT))
     convert = export_checkpoint if source.is_dir() else import_checkpoint
@@ -68,11 +62,7 @@ def import_checkpoint(source: Path, folder: Path, *, only: NetworkKind | None = 
 
 def run() -> None:
     """The command line's entry."""
-    try:
-        app.run(main)
-    except PacknetError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_program(main)
 
 
 if __name__ == "__main__":

@@ -5,22 +5,21 @@ data can not be opened, or something given does not fit.
 """
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import config_flags
 
 from packnet_jax import config as config_lib
-from packnet_jax.command_line import parse_flags
+from packnet_jax.command_line import parse_flags, run_program
 from packnet_jax.config import Config
 from packnet_jax.data.sources import open_source
 from packnet_jax.data_check.findings import SetCheck, check_set
 from packnet_jax.data_check.page import write_page
 from packnet_jax.data_config import SourceConfig
-from packnet_jax.errors import ConfigError, PacknetError
+from packnet_jax.errors import ConfigError
 from packnet_jax.report import write_report
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file in configs/.", lock_config=True)
@@ -89,11 +88,7 @@ def check_and_show(configured: ConfiguredSet, config: Config, folder: Path) -> S
 
 def run() -> None:
     """The command line's entry."""
-    try:
-        app.run(main, flags_parser=lambda argv: parse_flags(argv, needs_config=lambda: True))
-    except PacknetError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_program(main, parse=lambda argv: parse_flags(argv, needs_config=lambda: True))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import flags
 
-from packnet_jax.errors import ConfigError, PacknetError
+from packnet_jax.command_line import begin, run_program
+from packnet_jax.errors import ConfigError
 from packnet_jax.infer.options import Options, parse_image_shape
 from packnet_jax.infer.outputs import CloudOptions
 from packnet_jax.infer.rays import RayOptions
@@ -92,13 +93,7 @@ OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace files that exist.")
 
 def main(argv: Sequence[str]) -> int:
     """Runs the flags' inference; returns the exit status."""
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)
-    if len(argv) > 1:
-        raise ConfigError(f"unknown arguments {argv[1:]}")
-    for flag in (CHECKPOINT, INPUT, OUTPUT):
-        if flag.value is None:
-            raise ConfigError(f"--{flag.name} is missing")
+    begin(argv, CHECKPOINT, INPUT, OUTPUT)
     outcome = infer(
         Path(CHECKPOINT.value or ""),
         INPUT.value or "",
@@ -148,20 +143,10 @@ def options_of_flags() -> Options:
 def run() -> None:
     """The command line's entry."""
     try:
-        app.run(main, flags_parser=_parse_flags)
-    except PacknetError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(2)
+        run_program(main)
     except KeyboardInterrupt:
         print("Stopped; files that were written are whole, a video is not kept", file=sys.stderr)
         sys.exit(130)
-
-
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        raise ConfigError(f"the command line does not fit: {error}") from error
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ python -m packnet_jax.ray_template --model=mei --calibration=calibration.json \\
 Pictures are cropped, then resized about their outer edges, as training does it.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 
-from packnet_jax.errors import ConfigError, PacknetError
+from packnet_jax.command_line import begin, run_program
+from packnet_jax.errors import ConfigError
 from packnet_jax.ray_template.calibration import MODELS, read_model
 from packnet_jax.ray_template.template import Box, make_template, save_template
 
@@ -42,13 +42,7 @@ OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.")
 
 def main(argv: Sequence[str]) -> None:
     """Writes the template and says what it covers."""
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)
-    if len(argv) > 1:
-        raise ConfigError(f"unknown arguments {argv[1:]}")
-    for flag in (MODEL, CALIBRATION, IMAGE_SHAPE, OUTPUT):
-        if flag.value is None:
-            raise ConfigError(f"--{flag.name} is missing")
+    begin(argv, MODEL, CALIBRATION, IMAGE_SHAPE, OUTPUT)
     height, width = _whole_numbers(IMAGE_SHAPE, "height,width")
     calibration = read_model(MODEL.value or "", CALIBRATION.value or "")
     shape = calibration.shape
@@ -101,11 +95,7 @@ def _whole_numbers(flag: flags.FlagHolder, names: str) -> tuple[int, ...]:
 
 def run() -> None:
     """The command line's entry."""
-    try:
-        app.run(main)
-    except PacknetError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_program(main)
 
 
 if __name__ == "__main__":
