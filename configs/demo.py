@@ -1,8 +1,8 @@
 """The demo: learns depth from rendered streets on a laptop's CPU, and is tested on other streets.
 
 Command    make demo
-Expect     depth_pp_gt abs_rel 0.219 on the held-out streets, where the training set's per-pixel
-           median depth map scores 0.454 (one run); both are printed at the end.
+Expect     depth_pp_gt abs_rel 0.22 on the held-out streets, where the training set's per-pixel
+           median depth map scores 0.454 (two runs); both are printed at the end.
 Hardware   two CPU cores, about 13 minutes of training.
 Source     our own; the networks are the smallest pair of the original, at 64x160, behind a lens
            narrower than KITTI's. The depth network's rate warms up, since from random weights it
