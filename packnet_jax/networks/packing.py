@@ -1,11 +1,17 @@
 """Packing and unpacking: learned resampling that moves pixels into channels and back."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 from jaxtyping import Array, Float
 
-from packnet_jax.networks.layers import ConvNormElu, xavier_init
+from packnet_jax.networks.channel_conv import channel_conv3d
+from packnet_jax.networks.fused_packing import fused_pack, is_cheaper
+from packnet_jax.networks.layers import ConvNormElu, group_norm, xavier_init
+
+Packing = Literal["fused", "reference"]
+"""How packing blocks compute: as one convolution where that costs less, or as the paper has it."""
 
 
 def space_to_depth(x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c*4"]:
@@ -28,28 +34,6 @@ def depth_to_space(x: Float[Array, "b h w c"]) -> Float[Array, "b h*2 w*2 c//4"]
     return blocks.transpose(0, 1, 4, 2, 5, 3).reshape(b, 2 * h, 2 * w, c // 4)
 
 
-def channel_conv3d(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 3 1 f"]
-) -> Float[Array, "b h w f*c"]:
-    """Convolves the volume (row, column, channel), zero padded by one, into f features.
-
-    The three rows under the kernel are stacked as input features, which leaves an ordinary 2-D
-    convolution over (column, channel): the same sums, but compilers handle it far better than a
-    3-D one with a single input feature.
-    """
-    b, h, w, c = x.shape
-    padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
-    rows = jnp.stack([padded[:, i : i + h] for i in range(3)], axis=-1)
-    planes = lax.conv_general_dilated(
-        rows.reshape(b * h, w, c, 3),
-        kernel[:, :, :, 0].transpose(1, 2, 0, 3),
-        window_strides=(1, 1),
-        padding="SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    return planes.swapaxes(-1, -2).reshape(b, h, w, kernel.shape[-1] * c)
-
-
 class ChannelConv3d(nn.Module):
     """A 3-D convolution that sees (row, column, channel) as one volume with a single feature.
 
@@ -65,6 +49,37 @@ class ChannelConv3d(nn.Module):
         return channel_conv3d(x, kernel) + jnp.repeat(bias, x.shape[-1])
 
 
+class ConvParameters(nn.Module):
+    """Kernel and bias of a convolution that somebody else computes."""
+
+    kernel_shape: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self) -> tuple[Array, Array]:
+        kernel = self.param("kernel", xavier_init, self.kernel_shape)
+        return kernel, self.param("bias", nn.initializers.zeros, self.kernel_shape[-1:])
+
+
+class FusedConvNormElu(nn.Module):
+    """`ChannelConv3d`, then `ConvNormElu`, whose parameters it has; see `fused_pack`."""
+
+    features: int
+    kernel_size: int
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        kernel_3d: Float[Array, "3 3 3 1 f"],
+        bias_3d: Float[Array, "f"],
+    ) -> Float[Array, "b h w {self.features}"]:
+        inputs = kernel_3d.shape[-1] * x.shape[-1]
+        shape = (self.kernel_size, self.kernel_size, inputs, self.features)
+        kernel, bias = ConvParameters(shape, name="conv")()
+        x = fused_pack(x, kernel_3d, bias_3d, kernel, bias)
+        return nn.elu(group_norm(name="norm")(x))
+
+
 class Pack(nn.Module):
     """Halves the image: space to depth, 3-D convolution, then a block back to `features`.
 
@@ -74,10 +89,19 @@ class Pack(nn.Module):
     features: int
     kernel_size: int
     num_3d_features: int
+    packing: Packing = "reference"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 {self.features}"]:
-        x = ChannelConv3d(self.num_3d_features, name="conv3d")(space_to_depth(x))
+        x = space_to_depth(x)
+        if self.packing == "fused" and is_cheaper(
+            x.shape[:3], kernel_size=self.kernel_size, features=self.num_3d_features
+        ):
+            shape = (3, 3, 3, 1, self.num_3d_features)
+            kernel_3d, bias_3d = ConvParameters(shape, name="conv3d")()
+            fused = FusedConvNormElu(self.features, self.kernel_size, name="conv2d")
+            return fused(x, kernel_3d, bias_3d)
+        x = ChannelConv3d(self.num_3d_features, name="conv3d")(x)
         return ConvNormElu(self.features, self.kernel_size, name="conv2d")(x)
 
 

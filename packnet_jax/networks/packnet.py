@@ -16,7 +16,7 @@ from packnet_jax.networks.layers import (
     check_image_size,
     upsample_nearest_2x,
 )
-from packnet_jax.networks.packing import Pack, Unpack
+from packnet_jax.networks.packing import Pack, Packing, Unpack
 from packnet_jax.networks.typing import InvDepthPyramid
 
 MIN_DEPTH = 0.5
@@ -40,6 +40,7 @@ class PackNetEncoder(nn.Module):
     pack_kernels: tuple[int, int, int, int, int]
     num_3d_features: int
     dropout: float
+    packing: Packing = "reference"
 
     @nn.compact
     def __call__(self, rgb: Float[Array, "b h w 3"], *, train: bool) -> PackNetFeatures:
@@ -54,7 +55,7 @@ class PackNetEncoder(nn.Module):
             else:
                 for i in range(self.num_blocks[level - 2]):
                     x = ResidualConv(width, self.dropout, name=f"conv{level}_{i}")(x, train=train)
-            x = Pack(width, kernel_size, self.num_3d_features, name=f"pack{level}")(x)
+            x = Pack(width, kernel_size, self.num_3d_features, self.packing, name=f"pack{level}")(x)
             skips.append(x)
         return PackNetFeatures(tuple(skips[:-1]), bottleneck=x)
 
@@ -104,6 +105,7 @@ class PackNet(nn.Module):
     dropout: float = 0.0
     initial_inv_depth: float = 0.0
     """Where fresh weights start; 0 for a bias of zero, as in the original: 1."""
+    packing: Packing = "reference"
 
     @property
     def inv_depth_range(self) -> tuple[float, float]:
@@ -112,7 +114,12 @@ class PackNet(nn.Module):
 
     def setup(self) -> None:
         self.encoder = PackNetEncoder(
-            self.widths, self.num_blocks, self.pack_kernels, self.num_3d_features, self.dropout
+            self.widths,
+            self.num_blocks,
+            self.pack_kernels,
+            self.num_3d_features,
+            self.dropout,
+            self.packing,
         )
         self.decoder = PackNetDecoder(
             self.widths, self.num_3d_features, self.skip, self.initial_inv_depth

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from packnet_jax.networks.packing import channel_conv3d, depth_to_space, space_to_depth
+from packnet_jax.networks.channel_conv import channel_conv3d
+from packnet_jax.networks.packing import depth_to_space, space_to_depth
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 2, 1), (2, 4, 6, 3)])
