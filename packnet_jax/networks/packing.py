@@ -49,7 +49,7 @@ class ChannelConv3d(nn.Module):
         return channel_conv3d(x, kernel) + jnp.repeat(bias, x.shape[-1])
 
 
-class ConvParameters(nn.Module):
+class _ConvParameters(nn.Module):
     """Kernel and bias of a convolution that somebody else computes."""
 
     kernel_shape: tuple[int, ...]
@@ -60,7 +60,7 @@ class ConvParameters(nn.Module):
         return kernel, self.param("bias", nn.initializers.zeros, self.kernel_shape[-1:])
 
 
-class FusedConvNormElu(nn.Module):
+class _FusedConvNormElu(nn.Module):
     """`ChannelConv3d`, then `ConvNormElu`, whose parameters it has; see `fused_pack`."""
 
     features: int
@@ -75,7 +75,7 @@ class FusedConvNormElu(nn.Module):
     ) -> Float[Array, "b h w {self.features}"]:
         inputs = kernel_3d.shape[-1] * x.shape[-1]
         shape = (self.kernel_size, self.kernel_size, inputs, self.features)
-        kernel, bias = ConvParameters(shape, name="conv")()
+        kernel, bias = _ConvParameters(shape, name="conv")()
         x = fused_pack(x, kernel_3d, bias_3d, kernel, bias)
         return nn.elu(group_norm(name="norm")(x))
 
@@ -98,8 +98,8 @@ class Pack(nn.Module):
             x.shape[:3], kernel_size=self.kernel_size, features=self.num_3d_features
         ):
             shape = (3, 3, 3, 1, self.num_3d_features)
-            kernel_3d, bias_3d = ConvParameters(shape, name="conv3d")()
-            fused = FusedConvNormElu(self.features, self.kernel_size, name="conv2d")
+            kernel_3d, bias_3d = _ConvParameters(shape, name="conv3d")()
+            fused = _FusedConvNormElu(self.features, self.kernel_size, name="conv2d")
             return fused(x, kernel_3d, bias_3d)
         x = ChannelConv3d(self.num_3d_features, name="conv3d")(x)
         return ConvNormElu(self.features, self.kernel_size, name="conv2d")(x)
