@@ -12,8 +12,9 @@ HEAVY = (
 )
 RUN = f"""
 import runpy, sys
+del sys.argv[0]
 try:
-    runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 finally:
     imported = {{name.partition(".")[0] for name in sys.modules}}
     print("imported:", *sorted(imported & set({HEAVY!r}.split())))
@@ -48,7 +49,7 @@ def answer(program, *arguments, cwd):
         ("convert", ("--only=depth",), "--only=depth"),
         ("data_check", ("--help",), "--max_frames"),
         ("data_check", (cli.config_file("demo"), "--config.data.strides=0"), "data.strides"),
-        ("evaluate_depth_maps", ("--help",), "--use_gt_scale"),
+        ("evaluate_depth_maps", ("--help",), "--gt_folder"),
         ("evaluate_depth_maps", ("--pred_folder=a", "--gt_folder=b"), "a is no folder"),
         ("ray_template", ("--help",), "--calibration_shape"),
         ("ray_template", ("--unknown",), "unknown"),
