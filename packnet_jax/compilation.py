@@ -11,12 +11,13 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 from absl import logging
 
 MAX_BYTES = 2 * 2**30
-"""Of one kind of machine; a network in training takes some 10 MB."""
+"""For each kind of machine. The programs of the demo take 2.4 MB on a CPU."""
 
 MIN_COMPILE_SECONDS = 0.2
 """What compiles faster is not worth a file."""
@@ -34,10 +35,15 @@ def keep_compiled() -> Path | None:
     (`JAX_COMPILATION_CACHE_DIR`), or to have none (`JAX_ENABLE_COMPILATION_CACHE=false`), keeps it.
     A folder that can not be written is a warning, and nothing is kept.
 
+    Of several hosts jax lets the first alone write, and all must find the same: only the user
+    knows a folder that they share, and nothing is kept unless `JAX_COMPILATION_CACHE_DIR` names it.
+
     Returns:
         The folder; None if it is not ours to choose, or can not be written.
     """
-    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+    settings: Any = jax.config  # its attributes are made at run time
+    is_chosen = settings.jax_compilation_cache_dir or not settings.jax_enable_compilation_cache
+    if is_chosen or jax.distributed.is_initialized():
         return None
     try:
         folder = cache_home() / "packnet_jax" / "xla" / machine_type()
@@ -79,7 +85,8 @@ def machine_type(cpu_info: Path = CPU_INFO) -> str:
         lines = cpu_info.read_text().partition("\n\n")[0].splitlines()  # of the first core
     except OSError:
         lines = []
-    fields = dict((part.strip() for part in line.split(":", 1)) for line in lines if ":" in line)
+    parts = (line.partition(":") for line in lines)
+    fields = {name.strip(): value.strip() for name, _, value in parts}
     cpu = [fields[name] for name in (*CPU_FIELDS, *CPU_FIELDS_OF_ARM) if name in fields]
     described = [platform.system(), platform.machine(), *(cpu or [platform.node()])]
     digest = hashlib.sha256("\n".join(described).encode()).hexdigest()[:12]
@@ -123,15 +130,15 @@ class CompileClock:
         new, s = self.num_programs - self.num_read, self.seconds
         return f"compiling took {s:.1f} s ({new} programs anew, {self.num_read} from the cache)"
 
-    def count_event(self, event: str, **_: object) -> None:
+    def count_event(self, event: str, **_: str | int) -> None:
         """Takes jax's word for a program that was read."""
         self.num_read += event == "/jax/compilation_cache/cache_hits"
 
-    def count_seconds(self, event: str, duration: float, **_: object) -> None:
+    def count_seconds(self, event: str, duration_secs: float, **_: str | int) -> None:
         """Takes jax's word for a program that can run."""
         if event == "/jax/core/compile/backend_compile_duration":  # reading counts here, too
             self.num_programs += 1
-            self.seconds += duration
+            self.seconds += duration_secs
 
 
 @contextmanager

@@ -101,6 +101,13 @@ def test_a_choice_of_the_user_stays(tmp_path, monkeypatch, settings):
     assert not list(tmp_path.iterdir())
 
 
+def test_several_hosts_need_a_folder_that_they_share(tmp_path, monkeypatch, settings):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    assert compilation.keep_compiled() is None
+    assert settings.jax_compilation_cache_dir is None
+
+
 def test_without_a_choice_it_is_in_the_user_s_home(tmp_path, monkeypatch, settings):
     monkeypatch.setenv("HOME", str(tmp_path))
     for given in ("", "relative"):  # which the specification tells to ignore
