@@ -219,13 +219,27 @@ def resolve(config: ConfigDict | dict[str, Any], *, to_train: bool = True) -> Co
         ConfigError: an unknown field, a wrong type, a value out of range. All findings
             are in one message.
     """
+    resolved = check_fields(config)
+    _raise_any(_violations(resolved, to_train=to_train))
+    return resolved
+
+
+def check_fields(config: ConfigDict | dict[str, Any]) -> Config:
+    """Rebuilds the typed configuration, and checks each field on its own: that it is known, its
+    type and its range.
+
+    Raises:
+        ConfigError: as `resolve`.
+    """
     problems: list[str] = []
-    resolved = build(Config, config, "config", problems)
-    if not problems:
-        problems += _violations(resolved, to_train=to_train)
+    built = build(Config, config, "config", problems)
+    _raise_any(problems)
+    return built
+
+
+def _raise_any(problems: list[str]) -> None:
     if problems:
         raise ConfigError("the configuration does not hold:\n  " + "\n  ".join(problems))
-    return resolved
 
 
 def to_json_dict(config: Config) -> dict[str, Any]:

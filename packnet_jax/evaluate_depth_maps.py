@@ -8,18 +8,15 @@ name: `a.png` and `a_depth.npz` both hold the map `a`. What `--mode=eval` saves 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import jax
-import numpy as np
 from absl import flags
-from tqdm import tqdm
 
 from packnet_jax.command_line import begin, run_program
 from packnet_jax.errors import ConfigError, DataError
-from packnet_jax.metrics.depth import METRIC_NAMES, depth_metrics
-from packnet_jax.report import Report, Row, summarize, write_report
-from packnet_jax.visualize import read_depth
+
+if TYPE_CHECKING:
+    from packnet_jax.report import Report, Row
 
 PRED_FOLDER = flags.DEFINE_string("pred_folder", None, "Folder of predicted depth maps.")
 GT_FOLDER = flags.DEFINE_string("gt_folder", None, "Folder of ground-truth depth maps.")
@@ -66,6 +63,8 @@ def main(argv: Sequence[str]) -> None:
     _print_names("predictions have no ground truth", pairs.without_ground_truth)
     _print_names("ground-truth maps have no prediction", pairs.without_prediction)
     if OUTPUT.value:
+        from packnet_jax.report import write_report
+
         write_report(Path(OUTPUT.value), report.document())
         print(f"Written to {OUTPUT.value}")
 
@@ -103,7 +102,7 @@ def evaluate_depth_maps(
     max_depth: float = 80.0,
     crop: Literal["garg", ""] = "",
     scale_output: Literal["resize", "top-center"] = "resize",
-) -> Report:
+) -> "Report":
     """Scores predicted depth maps, each on its own, and their mean; mode 'depth' or 'depth_gt'.
 
     Args:
@@ -121,6 +120,14 @@ def evaluate_depth_maps(
         raise ConfigError(
             f"--min_depth, --max_depth: given {min_depth} and {max_depth}, expected 0 <= min < max"
         )
+    import jax  # takes a second, as what follows: only where folders and bounds fit
+    import numpy as np
+    from tqdm import tqdm
+
+    from packnet_jax.metrics.depth import METRIC_NAMES, depth_metrics
+    from packnet_jax.report import summarize
+    from packnet_jax.visualize import read_depth
+
     metrics_of = jax.jit(
         partial(
             depth_metrics,

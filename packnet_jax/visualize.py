@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import BadZipFile
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
@@ -43,6 +42,8 @@ def colorize_inv_depth(
     Source: packnet-sfm utils/depth.py: viz_inv_depth.
     Differs: does not change its argument (reference bug 10).
     """
+    import matplotlib  # no program waits for it that draws nothing
+
     if normalizer is None:
         normalizer = brightest_inv_depth(
             inv_depth, percentile=percentile, ignore_zeros=ignore_zeros

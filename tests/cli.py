@@ -1,11 +1,28 @@
-"""Runs the programs as a user does, in a process of their own."""
+"""Runs the programs as a user does, in a process of their own.
+
+They share one cache of compiled programs for as long as the tests take: most of them compile the
+same ones.
+"""
 
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+COMPILED = "PACKNET_JAX_TEST_COMPILED"
+"""Names the cache; workers of pytest inherit that of the process that starts them."""
+
+
+def share_compiled() -> tempfile.TemporaryDirectory | None:
+    """Makes the cache of this run of the tests, which lasts as long as what is returned; None in a
+    worker."""
+    if COMPILED in os.environ:
+        return None
+    folder = tempfile.TemporaryDirectory(prefix="packnet_jax_compiled_")
+    os.environ[COMPILED] = folder.name
+    return folder
 
 
 def environment() -> dict[str, str]:
@@ -14,6 +31,7 @@ def environment() -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "COLUMNS": "100",
+        "JAX_COMPILATION_CACHE_DIR": os.environ[COMPILED],
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import cli
 import jax
 import pytest
 from golden import parity as parity_lib
@@ -23,6 +24,7 @@ the original's own float32 run differs from its float64 run, in the same units, 
 
 """
 rows: list[parity_lib.Row] = []
+compiled = cli.share_compiled()
 
 
 def pytest_addoption(parser):

@@ -48,7 +48,12 @@ def trained(place):
 
 def test_training_says_where_everything_is(trained):
     workdir, output = trained
-    for words in ("DepthResNet18 + PoseNet at 32x64", "4 samples of kitti_raw-fake", "loss"):
+    for words in (
+        "DepthResNet18 + PoseNet at 32x64",
+        "4 samples of kitti_raw-fake",
+        "First step after",
+        "loss",
+    ):
         assert words in output
     assert sorted(p.name for p in (workdir / "checkpoints").iterdir()) == ["00000002", "00000003"]
     assert json.loads((workdir / "config.json").read_text())["train"]["num_steps"] == 3
@@ -90,6 +95,7 @@ def test_evaluating_a_checkpoint_repeats_the_training_runs_result(trained, place
         cwd=place,
     )
     assert "depth_pp_gt" in output
+    assert "In all, compiling took" in output
     there, here = (
         json.loads((folder / "eval" / "kitti_raw-fake.json").read_text())
         for folder in (workdir, place / "evaluated")

@@ -18,8 +18,7 @@ from packnet_jax.checkpoint import read_config
 from packnet_jax.config import NETWORK_KINDS
 from packnet_jax.errors import CheckpointError
 from packnet_jax.evaluate import MODES
-from packnet_jax.infer.options import Options
-from packnet_jax.infer.outputs import CloudOptions
+from packnet_jax.infer.options import CloudOptions, Options
 from packnet_jax.infer.run import infer
 from packnet_jax.loss_config import needs_of
 from packnet_jax.metrics.depth import METRIC_NAMES

@@ -2,5 +2,5 @@
 packnet_jax.data_check`.
 
 `walk` measures the frames of a set, `findings` says what of that is strange, `page` shows samples,
-`__main__` holds the flags.
+`run` does so for every set, `__main__` holds the flags.
 """

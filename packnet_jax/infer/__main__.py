@@ -14,12 +14,15 @@ from absl import flags
 
 from packnet_jax.command_line import begin, run_program
 from packnet_jax.errors import ConfigError
-from packnet_jax.infer.options import Options, parse_image_shape
-from packnet_jax.infer.outputs import CloudOptions
-from packnet_jax.infer.rays import RayOptions
-from packnet_jax.infer.run import infer
+from packnet_jax.infer.options import (
+    KINDS,
+    CloudOptions,
+    Options,
+    RayOptions,
+    check_kinds,
+    parse_image_shape,
+)
 from packnet_jax.infer.scaling import parse_scale
-from packnet_jax.infer.targets import KINDS
 from tfds_builders.calibration import Calibration
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or one step's folder.")
@@ -94,12 +97,19 @@ OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace files that exist.")
 def main(argv: Sequence[str]) -> int:
     """Runs the flags' inference; returns the exit status."""
     begin(argv, CHECKPOINT, INPUT, OUTPUT)
-    outcome = infer(
-        Path(CHECKPOINT.value or ""),
-        INPUT.value or "",
-        Path(OUTPUT.value or "").expanduser(),
-        options_of_flags(),
-    )
+    options = options_of_flags()
+    from packnet_jax import compilation  # takes seconds: only where nothing is wrong with the flags
+    from packnet_jax.infer.run import infer
+
+    compilation.keep_compiled()
+    with compilation.compile_clock() as clock:
+        outcome = infer(
+            Path(CHECKPOINT.value or ""),
+            INPUT.value or "",
+            Path(OUTPUT.value or "").expanduser(),
+            options,
+        )
+    print(f"In all, {clock}")
     if outcome.failures:
         print(
             f"Frames missing: {len(outcome.failures)}",
@@ -120,6 +130,7 @@ def options_of_flags() -> Options:
         raise ConfigError(
             f"--near, --far: given {NEAR.value:g} and {FAR.value:g}, expected near < far"
         )
+    check_kinds(SAVE.value)
     return Options(
         save=SAVE.value,
         image_shape=parse_image_shape(IMAGE_SHAPE.value),

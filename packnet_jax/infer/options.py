@@ -1,14 +1,37 @@
-"""How inference is run."""
+"""How inference is run, as flags say it; nothing here takes long to import."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 from packnet_jax.data_config import SHAPE_MULTIPLE
 from packnet_jax.errors import ConfigError
-from packnet_jax.infer.outputs import CloudOptions
-from packnet_jax.infer.rays import RayOptions
 from packnet_jax.infer.scaling import AsPredicted, Scaling
 from tfds_builders.calibration import Calibration
+
+PICTURE, NPZ, PNG, PLY, MP4 = KINDS = ("picture", "npz", "png", "ply", "mp4")
+"""A picture with its inverse depth below it; depth, exact or in 16 bits; a point cloud; one video
+of all such pictures."""
+
+
+class CloudOptions(NamedTuple):
+    """Which points a cloud keeps; see `point_cloud`."""
+
+    near: float = 0.0
+    far: float = math.inf
+    max_slope: float = 40.0
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """What the user says of the rays of a neural ray surface."""
+
+    template: Path | None = None
+    """None for that of the training."""
+    residual_weight: float | None = None
+    """None for that of the checkpoint's step."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +53,12 @@ class Options:
     """Of the video; None for the source's."""
     max_frames: int | None = None
     overwrite: bool = False
+
+
+def check_kinds(save: Sequence[str]) -> None:
+    """Raises ConfigError unless there is such output."""
+    if set(save) - set(KINDS):
+        raise ConfigError(f"--save: given {','.join(save)}, expected some of {', '.join(KINDS)}")
 
 
 def parse_image_shape(words: Sequence[str] | None) -> tuple[int, int] | None:

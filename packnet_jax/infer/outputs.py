@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from packnet_jax.infer import targets as kinds
+from packnet_jax.infer import options as kinds
+from packnet_jax.infer.options import CloudOptions
 from packnet_jax.infer.prediction import Prediction
 from packnet_jax.infer.targets import Targets
 from packnet_jax.infer.video import VideoFile
@@ -27,14 +27,6 @@ DEFAULT_FPS = 10.0
 
 COLOUR_INERTIA = 50
 """Frames that the video's colour scale takes to follow a change."""
-
-
-class CloudOptions(NamedTuple):
-    """Which points a cloud keeps; see `point_cloud`."""
-
-    near: float = 0.0
-    far: float = np.inf
-    max_slope: float = 40.0
 
 
 @contextmanager

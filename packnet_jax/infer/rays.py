@@ -9,7 +9,6 @@ Source: packnet-sfm losses/generic_multiview_photometric_loss.py: warp_ref_image
     inference writes no points, and passes the residual over.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,20 +21,11 @@ from packnet_jax.checkpoint import CHECKPOINTS
 from packnet_jax.errors import ConfigError
 from packnet_jax.evaluate import predict_pair
 from packnet_jax.geometry.ray_surface import compose_rays, residual_weight
+from packnet_jax.infer.options import RayOptions
 from packnet_jax.networks.ray_surface_resnet import RaySurfaceResNet
 from packnet_jax.ray_template import RUN_TEMPLATE, RayTemplate, load_template
 from packnet_jax.sfm import Variables, infer_with_ray_residual
 from packnet_jax.trained import TrainedNetwork
-
-
-@dataclass(frozen=True)
-class RayOptions:
-    """What the user says of the rays."""
-
-    template: Path | None = None
-    """None for that of the training."""
-    residual_weight: float | None = None
-    """None for that of the checkpoint's step."""
 
 
 class RaySurface(NamedTuple):

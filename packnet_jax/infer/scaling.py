@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import jax
 import numpy as np
-from jaxtyping import Array, Float
 
 from packnet_jax.errors import ConfigError, DataError
 from packnet_jax.geometry.ground import fit_ground_plane
 from packnet_jax.infer.prediction import Prediction
-from packnet_jax.metrics.depth import depth_metrics
 from packnet_jax.visualize import read_depth
 
 METRES, UP_TO_SCALE = "metres", "up to scale"
@@ -89,11 +86,13 @@ class GroundTruthMedian:
 
     def factor(self, prediction: Prediction) -> float:
         """The ratio of medians."""
+        from packnet_jax.infer.median import median_ratio  # jax: --scale is parsed without it
+
         path = next(filter(Path.is_file, self.candidates(prediction.name)), None)
         if path is None:
             raise DataError(f"no ground truth of that name in {self.folder}")
         truth = np.asarray(read_depth(path), np.float32)
-        ratio, num_valid = _median_ratio(prediction.depth, truth)
+        ratio, num_valid = median_ratio(prediction.depth, truth)
         if not num_valid:
             raise DataError(f"{path}: no pixel has a depth, so it can not tell the scale")
         return float(ratio)
@@ -173,11 +172,3 @@ def check_partners(scaling: Scaling, names: Sequence[Path]) -> None:
             f"--gt_folder: {scaling.folder} has ground truth for none of {len(names)} pictures; "
             f"that of {names[0]} would be {' or '.join(map(str, scaling.candidates(names[0])))}"
         )
-
-
-@jax.jit
-def _median_ratio(depth: Float[Array, "h w"], truth: Float[Array, "H W"]):
-    metrics = depth_metrics(
-        depth, truth, min_depth=0, max_depth=np.inf, crop="", median_scaling=True
-    )
-    return metrics.scale, metrics.num_valid

@@ -7,10 +7,7 @@ from pathlib import Path
 
 from packnet_jax.errors import ConfigError
 from packnet_jax.infer.inputs import PICTURE_SUFFIXES, Source
-
-PICTURE, NPZ, PNG, PLY, MP4 = KINDS = ("picture", "npz", "png", "ply", "mp4")
-"""A picture with its inverse depth below it; depth, exact or in 16 bits; a point cloud; one video
-of all such pictures."""
+from packnet_jax.infer.options import MP4, NPZ, PICTURE, PLY, check_kinds
 
 SINGLE_SUFFIXES = {".npz": NPZ, ".ply": PLY, ".mp4": MP4}
 """An `--output` that ends so, or as a picture, is a file."""
@@ -58,9 +55,7 @@ def choose_targets(output: Path, save: Sequence[str], source: Source) -> Targets
     Raises:
         ConfigError: the kinds are unknown, or do not fit `output` or the source.
     """
-    unknown = set(save) - set(KINDS)
-    if unknown:
-        raise ConfigError(f"--save: given {','.join(save)}, expected some of {', '.join(KINDS)}")
+    check_kinds(save)
     kinds = tuple(dict.fromkeys(save)) or _default_kinds(output, source)
     targets = Targets(output, kinds, source.title)
     if not targets.is_file:

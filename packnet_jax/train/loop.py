@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from packnet_jax import config as config_lib
 from packnet_jax import sharding
 from packnet_jax.checkpoint import Checkpointer, abstract_like
+from packnet_jax.compilation import CompileClock, compile_clock
 from packnet_jax.config import Config
 from packnet_jax.convert.initial import with_initial_weights
 from packnet_jax.data.meter import BatchIterator
@@ -51,6 +53,7 @@ def train(
     Raises:
         TrainingError: `config.optim.max_nonfinite_steps` steps in a row had no finite loss.
     """
+    begun = time.monotonic()
     steps_per_epoch = data.train.steps_per_epoch
     num_steps = config.train.num_steps or config.train.num_epochs * steps_per_epoch
     eval_every = config.train.eval_every_steps or steps_per_epoch
@@ -76,6 +79,7 @@ def train(
         ) as checkpointer,
         Dashboard(workdir) as dashboard,
         stop_signal("saving after this step") as stop,
+        compile_clock() as clock,
     ):
         state = _start(config, networks, data, optimizer, checkpointer, mesh)
         first_step = int(state.step)
@@ -93,6 +97,9 @@ def train(
             rates.count_step()
             bar.update()
             done = step + 1
+            if step == first_step:
+                jax.block_until_ready(output)
+                _report_start(done, time.monotonic() - begun, clock, dashboard)
             is_last = done == num_steps or stop.received is not None
 
             if done % config.train.log_every_steps == 0 or is_last:
@@ -145,6 +152,18 @@ def _start(
     variables, training = restored
     logging.info("Resuming from step %d of %s", int(training["step"]), checkpointer.folder)
     return TrainState(variables=variables, **training)
+
+
+def _report_start(step: int, seconds: float, clock: CompileClock, dashboard: Dashboard) -> None:
+    """Says how long the first step was waited for; compiling is most of it."""
+    scalars = {
+        "seconds_to_first_step": seconds,
+        "compile_seconds": clock.seconds,
+        "programs_read_from_cache": float(clock.num_read),
+    }
+    dashboard.scalars(step, scalars, "start")
+    tqdm.write(f"First step after {seconds:.1f} s: {clock}")
+    sys.stdout.flush()  # a log file shows it now, too
 
 
 def _log(

@@ -10,9 +10,8 @@ from ply_files import read_ply
 
 from packnet_jax.errors import ConfigError, DataError
 from packnet_jax.infer import run
-from packnet_jax.infer.options import Options
-from packnet_jax.infer.outputs import CloudOptions
-from packnet_jax.infer.rays import RayOptions, is_ray_surface, trained_residual_weight
+from packnet_jax.infer.options import CloudOptions, Options, RayOptions
+from packnet_jax.infer.rays import is_ray_surface, trained_residual_weight
 from packnet_jax.infer.run import infer
 from packnet_jax.infer.scaling import CameraHeight, GivenFactor
 from packnet_jax.networks.ray_surface_resnet import RaySurfaceResNet

@@ -16,8 +16,8 @@ from packnet_jax.depth_maps import fuse_flipped
 from packnet_jax.errors import ConfigError, DataError
 from packnet_jax.infer import run
 from packnet_jax.infer.inputs import open_input
-from packnet_jax.infer.options import Options, parse_image_shape
-from packnet_jax.infer.outputs import COLOUR_INERTIA, CloudOptions
+from packnet_jax.infer.options import CloudOptions, Options, parse_image_shape
+from packnet_jax.infer.outputs import COLOUR_INERTIA
 from packnet_jax.infer.run import infer, resized_intrinsics
 from packnet_jax.infer.scaling import CameraHeight, GivenFactor, GroundTruthMedian
 from packnet_jax.infer.video import VideoFile

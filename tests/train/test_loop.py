@@ -71,6 +71,9 @@ def test_the_dashboard_has_scalars_images_parameters_and_the_configuration(unbro
         "train/input_samples_per_second_per_core",
         "train/input_wait_fraction",
         "train/host_memory_gib",
+        "start/seconds_to_first_step",
+        "start/compile_seconds",
+        "start/programs_read_from_cache",
         "train/input",
         "train/inverse_depth",
         "train/warped_context_0",
@@ -80,6 +83,7 @@ def test_the_dashboard_has_scalars_images_parameters_and_the_configuration(unbro
         "eval_memory-test/depth_pp_gt/abs_rel",
     } <= tags
     assert [event.step for event in events.Tensors("train/loss")] == [2, 4, 6]
+    assert [event.step for event in events.Tensors("start/compile_seconds")] == [1]
     assert "_hparams_/session_start_info" in events.summary_metadata
 
 
