@@ -1,7 +1,7 @@
 """FLOPs, memory and seconds of compiled programs."""
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -41,6 +41,25 @@ def measure_program(program: Program, *, rounds: int | None, seed: int = 0) -> M
         per_round=program.per_round,
         unit=program.unit,
     )
+
+
+class PlannedMemory(NamedTuple):
+    """What a compiled program needs, as its compiler says; jax and its libraries come on top."""
+
+    held_bytes: int
+    """Of arguments, and of outputs beside those that take the place of a donated one."""
+    temporaries_bytes: int
+
+
+def plan_memory(program: Program) -> PlannedMemory:
+    """Compiles a program, and runs nothing.
+
+    Raises:
+        jax.errors.JaxRuntimeError: it can not be compiled, as where no device could hold it.
+    """
+    plan: Any = program.function.lower(*program.shapes).compile().memory_analysis()
+    outputs = plan.output_size_in_bytes - plan.alias_size_in_bytes
+    return PlannedMemory(plan.argument_size_in_bytes + outputs, plan.temp_size_in_bytes)
 
 
 def count_flops(lowered: Any) -> float:

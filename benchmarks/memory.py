@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from benchmarks import choice_flags, table
 from benchmarks.choice_flags import MARKDOWN, parse_choice, writable
-from benchmarks.plan import PROGRAMS, Case, Grid, known
+from benchmarks.measure import plan_memory
+from benchmarks.plan import PROGRAMS, Grid, known
 from benchmarks.programs import make_program
 from packnet_jax.command_line import begin, run_program
 from packnet_jax.visualize import write_atomically
@@ -37,12 +38,14 @@ def main(argv: Sequence[str]) -> int:
     begin(argv)
     choice, markdown_file = parse_choice(only=None), writable(MARKDOWN)
     programs = known("--only", ONLY.value or [], PROGRAMS)
-    grid = Grid(**(vars(DEFAULT) | choice.fields | {"benchmarks": programs}))
+    grid = dataclasses.replace(DEFAULT, benchmarks=programs, **choice.fields)
     rows, has_failed = [], False
     for case in tqdm(list(grid.cases()), unit="program", disable=None):
         words = table.case_words(dataclasses.asdict(case))
         try:
-            numbers = list(map(table.gib, plan_memory(case)))
+            planned = plan_memory(make_program(case))
+            sizes = planned.held_bytes, planned.temporaries_bytes, sum(planned)
+            numbers = list(map(table.gib, sizes))
         except jax.errors.JaxRuntimeError as error:  # the rest may fit
             numbers = table.failure(str(error).splitlines()[0], len(NUMBERS))
             has_failed = True
@@ -53,20 +56,6 @@ def main(argv: Sequence[str]) -> int:
     if markdown_file:
         write_atomically(markdown_file, text.encode())
     return int(has_failed)
-
-
-def plan_memory(case: Case) -> tuple[int, int, int]:
-    """Compiles a program.
-
-    Returns:
-        Bytes that stay (arguments, and output beside those that are donated), bytes of temporaries,
-        and their sum.
-    """
-    program = make_program(case)
-    plan = program.function.lower(*program.shapes).compile().memory_analysis()
-    outputs = plan.output_size_in_bytes - plan.alias_size_in_bytes
-    stay, temporaries = plan.argument_size_in_bytes + outputs, plan.temp_size_in_bytes
-    return stay, temporaries, stay + temporaries
 
 
 def run() -> None:

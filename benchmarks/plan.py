@@ -5,7 +5,7 @@ Imports no jax: the process that plans leaves devices and memory to those that m
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from packnet_jax.errors import ConfigError
@@ -163,7 +163,7 @@ def plan(choice: Choice, *, platform: str) -> list[Case]:
     cases = [
         case
         for grid in grids
-        for case in Grid(**(vars(grid) | choice.fields)).cases()
+        for case in replace(grid, **choice.fields).cases()
         if case.benchmark in choice.only
     ]
     cases += [case for case in _others(choice) if case.benchmark in choice.only]
