@@ -1,6 +1,7 @@
 """How each benchmark is measured; runs in a process of its own, see `benchmarks/worker.py`.
 
-To add one: a function here, its line in `MEASURES`, its name and cases in `benchmarks/plan.py`.
+To add one, such as `serve` (latency of inference with resizing and transfers to and from the
+device): a function here, its line in `MEASURES`, its name and cases in `benchmarks/plan.py`.
 """
 
 import itertools
@@ -69,7 +70,8 @@ def matmul(size: int, dtype: Any) -> Program:
 
 
 def copy(size: int, dtype: Any) -> Program:
-    """Of float32 numbers, each with its sign turned: identity would copy nothing.
+    """Of numbers over themselves, their signs turned: identity would copy nothing, and fresh memory
+    would be paid for page by page.
 
     Bytes that are read and bytes that are written both count.
     """
@@ -79,7 +81,8 @@ def copy(size: int, dtype: Any) -> Program:
         return (jnp.asarray(rng.standard_normal(size, "f4"), dtype),)
 
     num_bytes = 2 * size * shape.dtype.itemsize
-    return Program(jax.jit(jnp.negative), (shape,), make_inputs, num_bytes, "B")
+    negate = jax.jit(lambda x: (-x,), donate_argnums=0)
+    return Program(negate, (shape,), make_inputs, num_bytes, "B", has_state=True)
 
 
 def measure_input(case: Case, rounds: int | None) -> Measurement:

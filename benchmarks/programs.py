@@ -148,7 +148,6 @@ def make_program(case: Case) -> Program:
             return loss_and_gradients(networks, shape, case.batch)
         case "train_step":
             return train_step(networks, shape, case.batch)
-        # A case "serve" would stand here: latency with resizing and the transfers, both ways.
     raise ValueError(f"{case.benchmark!r} is no program of networks")
 
 

@@ -10,9 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import packnet_jax
 from benchmarks.plan import Case
 
-LIBRARIES = ("packnet_jax", "jax", "jaxlib", "flax", "numpy")
+LIBRARIES = ("jax", "jaxlib", "flax", "numpy")
 
 Record = dict[str, Any]
 """The fields of `plan.Case`, those of `MEASURED`, and `machine_facts()`."""
@@ -80,7 +81,8 @@ def machine_facts() -> dict[str, Any]:
         "processor": _processor(),
         "cores": _cores(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in LIBRARIES},
+        "versions": {"packnet_jax": packnet_jax.__version__}
+        | {name: importlib.metadata.version(name) for name in LIBRARIES},
     }
 
 
@@ -97,10 +99,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _version(library: str) -> str:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed (run from its folder)"
