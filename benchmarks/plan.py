@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from packnet_jax.errors import ConfigError
 
 PROGRAMS = ("forward", "loss_and_gradients", "train_step")
-"""Benchmarks of networks (`benchmarks/programs.py`): a case for each network, size, batch, dtype and
-packing."""
+"""Benchmarks of networks (`benchmarks/programs.py`): there is a case for each network, size, batch,
+dtype and packing."""
 
 BENCHMARKS = ("machine", *PROGRAMS, "input", "metrics", "import", "conversion")
 """All of them, in the order of the table."""
