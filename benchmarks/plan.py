@@ -98,7 +98,7 @@ class Grid:
 
 CPU_GRIDS = (
     Grid(("forward",)),
-    Grid(("loss_and_gradients",), networks=("PackNet01", "DepthResNet18")),
+    Grid(("loss_and_gradients",), networks=("PackNet01", "DepthResNet18"), packings=("fused",)),
     Grid(("train_step",)),
 )
 """What two cores do in a quarter of an hour."""

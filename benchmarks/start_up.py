@@ -14,9 +14,9 @@ def measure_start(case: Case, rounds: int | None) -> Measurement:
     Raises:
         RuntimeError: the process fails.
     """
-    words = (
-        ["-c", case.variant] if case.variant != "--help" else ["-m", "packnet_jax.main", "--help"]
-    )
+    words, good = ["-c", f"import {case.variant}"], (0,)
+    if case.variant == "--help":
+        words, good = ["-m", "packnet_jax.main", "--help"], (0, 1)  # absl's help ends with 1
     peaks = []
 
     def run() -> None:
@@ -25,7 +25,7 @@ def measure_start(case: Case, rounds: int | None) -> Measurement:
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode not in (0, 1):  # absl's help ends with 1
+        if process.returncode not in good:
             raise RuntimeError(f"python {' '.join(words)} ends with {process.returncode}")
         peaks.append(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
