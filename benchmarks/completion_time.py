@@ -41,7 +41,7 @@ class Program(NamedTuple):
 def compile_and_run(name: str, function: Callable[..., Any], *inputs: Any) -> Program:
     """Compiles and runs once."""
     compiled = jax.jit(function).lower(*inputs).compile()
-    memory = compiled.memory_analysis()
+    memory: Any = compiled.memory_analysis()
     planned = (memory.temp_size_in_bytes + memory.output_size_in_bytes) / 2**30
     jax.block_until_ready(compiled(*inputs))
     peak = memory_gib()

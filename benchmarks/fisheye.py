@@ -89,7 +89,7 @@ def mean_metrics(
             max_depth=80.0,
             crop="",
             median_scaling=True,
-            mask=example.mask,
+            mask=None if example.mask is None else jnp.asarray(example.mask),
         )
         for depth, example in zip(depths, examples, strict=True)
     ]

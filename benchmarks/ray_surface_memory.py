@@ -10,6 +10,7 @@ projection, Adam. All weights are the same number: memory does not depend on val
 import os
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +82,7 @@ def main(_: Sequence[str]) -> None:
         opt_shapes = jax.eval_shape(optimizer.init, shapes["params"])
         jitted = jax.jit(train_step, donate_argnums=(0, 1))
         compiled = jitted.lower(shapes, opt_shapes, batch).compile()
-        plan = compiled.memory_analysis()
+        plan: Any = compiled.memory_analysis()
         held, temporary = plan.argument_size_in_bytes / 2**30, plan.temp_size_in_bytes / 2**30
         peak, seconds = "", ""
         if not COMPILE_ONLY.value:

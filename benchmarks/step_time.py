@@ -80,7 +80,7 @@ def main(_: Sequence[str]) -> None:
     print(f"| processor time of a step, median | {np.median(processor):.2f} s |")
     print(f"| loss after them | {float(output.scalars['loss']):.4f} |")
     iterator = data.train.iterate(config.seed)
-    for _ in range(max(8, 32 // config.train.batch_size)):
+    for _sample in range(max(8, 32 // config.train.batch_size)):
         next(iterator)
     print(f"| input, samples/s on one core | {iterator.samples_per_second:.1f} |")
     print(f"| peak memory | {memory_gib()['host_memory_gib']:.1f} GiB |")

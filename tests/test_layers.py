@@ -14,6 +14,7 @@ LAYERS = {
     "packnet_jax.quiet": 0,
     "packnet_jax.typed_config": 0,
     "packnet_jax.signals": 0,
+    "packnet_jax.memory": 0,
     "packnet_jax.data_config": 0.3,
     "packnet_jax.loss_config": 0.3,
     "packnet_jax.data_rules": 0.4,

@@ -1,8 +1,5 @@
 """What a run shows: TensorBoard event files by CLU, and the progress bar's rates."""
 
-import re
-import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +8,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from packnet_jax.memory import device_peak_bytes, host_peak_bytes
 from packnet_jax.objectives.objective import Pictures
 from packnet_jax.report import Report
 from packnet_jax.visualize import colorize_inv_depth
@@ -109,21 +107,10 @@ class Rates:
 
 def memory_gib() -> dict[str, float]:
     """Peak memory of this process and, where the device tells, of its first device."""
-    memory = {"host_memory_gib": _host_peak() / BYTES_PER_GIB}
-    stats = jax.local_devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" in stats:
-        memory["device_memory_gib"] = stats["peak_bytes_in_use"] / BYTES_PER_GIB
+    memory = {"host_memory_gib": host_peak_bytes() / BYTES_PER_GIB}
+    if (device := device_peak_bytes()) is not None:
+        memory["device_memory_gib"] = device / BYTES_PER_GIB
     return memory
-
-
-def _host_peak() -> int:
-    """In bytes. On Linux ru_maxrss begins with what the process that started this one held."""
-    status = Path("/proc/self/status")
-    text = status.read_text() if status.exists() else ""
-    if found := re.search(r"^VmHWM:\s*(\d+) kB", text, re.MULTILINE):
-        return int(found[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _plain(value: Any) -> Any:
