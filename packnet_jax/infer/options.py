@@ -8,6 +8,7 @@ from packnet_jax.errors import ConfigError
 from packnet_jax.infer.outputs import CloudOptions
 from packnet_jax.infer.rays import RayOptions
 from packnet_jax.infer.scaling import AsPredicted, Scaling
+from packnet_jax.sfm import ComputeDtype
 from tfds_builders.calibration import Calibration
 
 
@@ -21,6 +22,8 @@ class Options:
     batch_size: int = 1
     flip: bool = False
     """Average with the prediction for the mirrored picture."""
+    compute_dtype: ComputeDtype = "float32"
+    """What the network computes in."""
     calibration: Calibration | None = None
     rays: RayOptions = field(default_factory=RayOptions)
     """For neural ray surfaces."""
