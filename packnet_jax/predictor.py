@@ -39,7 +39,6 @@ from packnet_jax.sfm import (
 from packnet_jax.trained import TrainedNetwork, load_depth_network
 from tfds_builders.pictures import resize_image
 
-
 LEVELS = to_float(np.arange(256, dtype=np.uint8))
 """[0, 1] of every uint8: a compiler may multiply by 1 / 255 instead, and round otherwise."""
 
@@ -339,7 +338,7 @@ def _predict(
 ) -> _Outputs:
     """The whole program on the device."""
     if rgb.dtype == jnp.uint8:
-        rgb = jnp.take(LEVELS, rgb, axis=0)
+        rgb = jnp.take(LEVELS, rgb, mode="clip")
     settings: Any = {"compute_dtype": options.compute_dtype, "rays": options.rays}
     if options.flip:
         _, inv_depth, residual = predict_pair(depth_net, variables, rgb, input_depth, **settings)
