@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,7 @@ from packnet_jax.sfm import (
 from packnet_jax.trained import TrainedNetwork, load_depth_network
 from tfds_builders.pictures import resize_image
 
+PictureDtype = Literal["uint8", "float32"]
 LEVELS = to_float(np.arange(256, dtype=np.uint8))
 """[0, 1] of every uint8: a compiler may multiply by 1 / 255 instead, and round otherwise."""
 
@@ -74,13 +75,15 @@ def predict_pair(
 
     Source: packnet-sfm models/model_wrapper.py: ModelWrapper.evaluate_depth.
     """
+    if at_once is None:
+        at_once = jax.default_backend() != "cpu"
     infer = partial(_infer, depth_net, variables, compute_dtype=compute_dtype, rays=rays)
-    mirrored_depth = None if input_depth is None else flip_lr(input_depth)
-    if jax.default_backend() != "cpu" if at_once is None else at_once:
-        images = (rgb, input_depth), (flip_lr(rgb), mirrored_depth)
-        raw, mirrored = _taken_apart(infer(*jax.tree.map(_in_turn, *images)))
+    images = rgb, input_depth
+    mirror_images = jax.tree.map(flip_lr, images)
+    if at_once:
+        raw, mirrored = _taken_apart(infer(*jax.tree.map(_in_turn, images, mirror_images)))
     else:
-        raw, mirrored = infer(rgb, input_depth), infer(flip_lr(rgb), mirrored_depth)
+        raw, mirrored = infer(*images), infer(*mirror_images)
     fused = fuse_flipped(raw.inv_depth, flip_lr(mirrored.inv_depth), method="mean")
     return DepthPair(raw.inv_depth, fused, raw.ray_residual)
 
@@ -95,7 +98,7 @@ class PredictorOptions:
     """Average with the prediction for the mirror image, as the `_pp` modes of evaluation do."""
     compute_dtype: ComputeDtype = "float32"
     """What the network computes in; depth is float32 in any case."""
-    picture_dtype: Literal["uint8", "float32"] = "uint8"
+    picture_dtype: PictureDtype = "uint8"
     """Of the pictures: in 0..255 and of any size, or in [0, 1] and of the network's."""
     input_depth: bool = False
     """Whether sparse depth comes beside the pictures, for networks that take it."""
@@ -268,12 +271,14 @@ class DepthPredictor:
                 f"given pictures {given} sparse depth, but the predictor was compiled with "
                 f"PredictorOptions(input_depth={self.options.input_depth})"
             )
-        beside = None
-        if input_depth is not None:
-            beside = _filled([self._checked_depth(depth) for depth in input_depth], batch_size)
-            if len(input_depth) != len(pictures):
-                raise DataError(f"given {len(input_depth)} depth maps for {len(pictures)} pictures")
-        return _filled(rgb, batch_size), beside
+        if input_depth is None:
+            return _filled(rgb, batch_size), None
+        if len(input_depth) != len(pictures):
+            raise DataError(
+                f"given {len(input_depth)} depth maps for {len(pictures)} pictures; give one each"
+            )
+        beside = [self._checked_depth(depth) for depth in input_depth]
+        return _filled(rgb, batch_size), _filled(beside, batch_size)
 
     def _resized(self, picture: ndarray) -> ndarray:
         dtype = self.options.picture_dtype
@@ -379,6 +384,10 @@ def _check(
 ) -> None:
     """Finds mistakes before anything is compiled."""
     name = type(depth_net).__name__
+    for field, known in (("compute_dtype", ComputeDtype), ("picture_dtype", PictureDtype)):
+        given = getattr(options, field)
+        if given not in get_args(known):
+            raise ConfigError(f"{field}: given {given!r}, expected one of {get_args(known)}")
     if any(size <= 0 or size % SHAPE_MULTIPLE for size in image_shape):
         raise ConfigError(
             f"image_shape: given {image_shape}, expected height and width that are multiples of "

@@ -266,6 +266,8 @@ def test_sparse_depth_that_does_not_fit_is_refused():
         ((32, 60), {}, r"image_shape: given \(32, 60\), expected .* multiples of 32"),
         ((0, 64), {}, "image_shape: given"),
         (tiny.SHAPE, {"batch_size": 0}, "batch_size: given 0"),
+        (tiny.SHAPE, {"compute_dtype": "float16"}, "compute_dtype: given 'float16', expected"),
+        (tiny.SHAPE, {"picture_dtype": "float64"}, "picture_dtype: given 'float64', expected"),
         (tiny.SHAPE, {"batch_size": 3}, "batch_size: given 3, but 2 devices"),
         (tiny.SHAPE, {"batch_size": 2, "input_depth": True}, "input_depth: asked for, but Counts"),
         (tiny.SHAPE, {"batch_size": 2, "rays": True}, "rays: asked for, but CountsTraces has no"),
@@ -308,7 +310,7 @@ NETWORKS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_half_precision_moves_inverse_depth_by_3_percent_at_most_and_1_on_average(name):
+def test_half_precision_moves_inverse_depth_by_5_percent_at_most_and_1_on_average(name):
     model = ModelConfig(NETWORKS[name], NetworkConfig("PoseNet", ""))
     depth_net = Networks.from_config(model).depth_net
     variables = seeded_variables(model, (64, 96))
@@ -318,7 +320,7 @@ def test_half_precision_moves_inverse_depth_by_3_percent_at_most_and_1_on_averag
             depth_net,
             {name: {"depth_net": c["depth_net"]} for name, c in variables.items()},
             (64, 96),
-            PredictorOptions(flip=True, compute_dtype=dtype, picture_dtype="float32"),
+            PredictorOptions(compute_dtype=dtype, picture_dtype="float32"),
         ).predict([np.asarray(rgb, np.float32)])
         for dtype in ("bfloat16", "float32")
     )
@@ -326,7 +328,7 @@ def test_half_precision_moves_inverse_depth_by_3_percent_at_most_and_1_on_averag
     assert half.inv_depth.dtype == np.float32
     assert np.isfinite(half.depth).all()
     assert 0 < error.mean() < 0.01
-    assert error.max() < 0.03
+    assert error.max() < 0.05
 
 
 def test_half_precision_of_a_ray_surface_is_float32_in_the_end():
