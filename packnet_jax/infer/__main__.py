@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from absl import flags
 
@@ -20,6 +21,7 @@ from packnet_jax.infer.rays import RayOptions
 from packnet_jax.infer.run import infer
 from packnet_jax.infer.scaling import parse_scale
 from packnet_jax.infer.targets import KINDS
+from packnet_jax.sfm import ComputeDtype
 from tfds_builders.calibration import Calibration
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or one step's folder.")
@@ -131,7 +133,7 @@ def options_of_flags() -> Options:
         image_shape=parse_image_shape(IMAGE_SHAPE.value),
         batch_size=BATCH_SIZE.value,
         flip=FLIP.value,
-        compute_dtype=COMPUTE_DTYPE.value,
+        compute_dtype=cast(ComputeDtype, COMPUTE_DTYPE.value),
         calibration=Calibration.parse(INTRINSICS.value) if INTRINSICS.value else None,
         rays=RayOptions(
             Path(RAY_TEMPLATE.value).expanduser() if RAY_TEMPLATE.value else None,

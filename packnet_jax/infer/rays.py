@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
@@ -46,7 +47,8 @@ class RaySurface(NamedTuple):
 
     def of(self, residual: Float[ndarray, "h w 3"]) -> RayTemplate:
         """The unit rays that a picture's residual makes of the template."""
-        rays = compose_rays(self.template.rays, residual, self.residual_weight)
+        template, added = jnp.asarray(self.template.rays), jnp.asarray(residual)
+        rays = compose_rays(template, added, self.residual_weight)
         return RayTemplate(np.asarray(rays), self.template.valid)
 
 
