@@ -70,7 +70,10 @@ def print_call(variables: Any, rgb: jax.Array) -> None:
     """What calling costs, when there is nothing to compute."""
     jitted = jax.jit(lambda variables, rgb: rgb[0, 0, 0, 0] + jax.tree.leaves(variables)[0].sum())
     compiled = jitted.lower(variables, rgb).compile()
-    programs = {f.__class__.__name__: partial(f, variables, rgb) for f in (jitted, compiled)}
+    programs = {
+        "through jax.jit": partial(jitted, variables, rgb),
+        "compiled ahead": partial(compiled, variables, rgb),
+    }
     for name, seconds in in_turn(programs, 1000).items():
         print(f"call, {name}: {1e6 * np.median(seconds[:, 0]):.0f} us")
 
