@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from flax import linen as nn
 
 from packnet_jax.networks import init_depth_net, make_depth_net
 from packnet_jax.predictor import DepthPredictor, PredictorOptions, predict_pair
+from packnet_jax.sfm import ComputeDtype
 
 NETWORK = flags.DEFINE_string("network", "DepthResNet", "See packnet_jax.networks.DEPTH_NETS.")
 VERSION = flags.DEFINE_string("version", "18", "Of the network.")
@@ -53,13 +54,11 @@ def in_turn(programs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str,
 
 def print_pair(network: nn.Module, variables: Any, rgb: jax.Array) -> None:
     """A row of two calls beside one."""
-    programs = {
-        at_once: partial(predict_pair, network, variables, rgb, at_once=at_once)
-        for at_once in (False, True)
-    }
+    run = partial(predict_pair, network, variables, rgb)
+    programs = {"two": partial(run, at_once=False), "one": partial(run, at_once=True)}
     seconds = in_turn(programs, ROUNDS.value)
-    (two, two_cores), (one, one_cores) = (np.median(seconds[k], axis=0) for k in (False, True))
-    ratio = np.median(seconds[True][:, 0] / seconds[False][:, 0])
+    (two, two_cores), (one, one_cores) = (np.median(seconds[k], axis=0) for k in programs)
+    ratio = np.median(seconds["one"][:, 0] / seconds["two"][:, 0])
     print(
         f"| {len(rgb)} | {two:.3f} s ({two_cores:.3f} s) | {one:.3f} s ({one_cores:.3f} s) "
         f"| {ratio:.2f} |"
@@ -118,7 +117,7 @@ def main(_: Sequence[str]) -> None:
     if "latency" in ONLY.value:
         print("| dtype | batch | flip | network alone | served | beside the network |")
         print("|---|---|---|---|---|---|")
-        for dtype in DTYPES.value:
+        for dtype in cast(list[ComputeDtype], DTYPES.value):
             for batch_size in batch_sizes:
                 for flip in (False, True):
                     options = PredictorOptions(batch_size, flip, dtype)

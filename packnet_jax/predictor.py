@@ -156,8 +156,8 @@ class DepthPredictor:
         self.options = options or PredictorOptions()
         self._mesh = mesh or sharding.make_mesh(1)
         _check(depth_net, image_shape, self.options, self._mesh)
-        placed = jax.device_put(variables, sharding.replicated(self._mesh))
-        depth_net, self._variables = fold_for_evaluation(depth_net, placed)
+        depth_net, folded = fold_for_evaluation(depth_net, variables)
+        self._variables = jax.device_put(folded, sharding.replicated(self._mesh))
         shape = (self.options.batch_size, *image_shape)
         on_mesh = sharding.batch_sharding(self._mesh)
         rgb = jax.ShapeDtypeStruct(
