@@ -17,10 +17,10 @@ from flax import linen as nn
 from benchmarks.plan import Case
 from packnet_jax import sharding
 from packnet_jax.batch import Batch
-from packnet_jax.config import ModelConfig, NetworkConfig, OptimConfig
+from packnet_jax.config import ComputeDtype, ModelConfig, NetworkConfig, OptimConfig
 from packnet_jax.loss_config import LossConfig
 from packnet_jax.objectives.self_supervised import self_supervised
-from packnet_jax.sfm import ComputeDtype, Networks, infer_inv_depth, predict
+from packnet_jax.sfm import Networks, infer_inv_depth, predict
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import make_train_step

@@ -19,6 +19,8 @@ from packnet_jax.typed_config import build, fields_of, within
 
 NetworkKind = Literal["depth_net", "pose_net"]
 NETWORK_KINDS: tuple[NetworkKind, ...] = ("depth_net", "pose_net")
+ComputeDtype = Literal["float32", "bfloat16"]
+"""What a network computes in; "float32" leaves its parameters' own type."""
 MonitoredMode = Literal["depth", "depth_pp", "depth_gt", "depth_pp_gt"]
 MonitoredMetric = Literal["abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3"]
 
@@ -46,7 +48,7 @@ class ModelConfig:
     """The inverse depth that fresh weights start near; 0 for the original's: 5 (DepthResNet) or 1.
     Motion and depth share one scale, which this sets. Where it is large, near pixels run into the
     largest inverse depth that the network has (10 or 2) and can not be learnt."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: ComputeDtype = "float32"
     """What the networks compute in while training. With bfloat16 the parameters, their updates,
     normalisation statistics, the last layers, the loss and all evaluation stay in float32."""
 
@@ -139,7 +141,7 @@ class EvalConfig:
     min_depth: float = within(0.0, 0)
     max_depth: float = within(80.0, 0)
     scale_output: Literal["resize", "top-center"] = "resize"
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: ComputeDtype = "float32"
     """What the network computes in. With bfloat16 its normalisations and last layers, and the
     metrics, stay in float32; meant for accelerators (`--half` in the original)."""
     snippet_frames: int = within(5, 2)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import jax
 import numpy as np
@@ -17,12 +17,12 @@ from packnet_jax import sharding
 from packnet_jax.config import EvalConfig
 from packnet_jax.data.examples import EvalExample
 from packnet_jax.data.open import EvalSet
-from packnet_jax.depth_maps import fuse_flipped, inv_depth_to_depth
+from packnet_jax.depth_maps import inv_depth_to_depth
 from packnet_jax.eval_files import DepthFiles, Observer, depth_writer, picture_writer, shown_indices
-from packnet_jax.image import flip_lr
 from packnet_jax.metrics.depth import METRIC_NAMES, DepthMetrics, depth_metrics
+from packnet_jax.predictor import predict_pair
 from packnet_jax.report import Report, Row, listed, summarize
-from packnet_jax.sfm import ComputeDtype, Variables, infer_inv_depth
+from packnet_jax.sfm import Variables, fold_for_evaluation
 from tfds_builders.pictures import Box
 
 MODES = ("depth", "depth_pp", "depth_gt", "depth_pp_gt")
@@ -35,37 +35,6 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[EvalExample]: ...
-
-
-class DepthPair(NamedTuple):
-    """Inverse depth at the network's resolution."""
-
-    raw: Float[Array, "b h w 1"]
-    fused: Float[Array, "b h w 1"]
-    """The mean of the picture's and its mirror image's, taking each side from the better one."""
-
-
-@partial(jax.jit, static_argnames=("depth_net", "compute_dtype"))
-def predict_pair(
-    depth_net: nn.Module,
-    variables: Variables,
-    rgb: Float[Array, "b h w 3"],
-    input_depth: Float[Array, "b h w 1"] | None = None,
-    *,
-    compute_dtype: ComputeDtype = "float32",
-) -> DepthPair:
-    """Runs the depth network on pictures and on their mirror images.
-
-    Args:
-        input_depth: sparse depth beside the pictures, mirrored with them.
-
-    Source: packnet-sfm models/model_wrapper.py: ModelWrapper.evaluate_depth.
-    """
-    infer = partial(infer_inv_depth, depth_net, variables, compute_dtype=compute_dtype)
-    raw = infer(rgb, input_depth)
-    mirrored_depth = None if input_depth is None else flip_lr(input_depth)
-    mirrored = flip_lr(infer(flip_lr(rgb), mirrored_depth))
-    return DepthPair(raw, fuse_flipped(raw, mirrored, method="mean"))
 
 
 def evaluate(
@@ -91,9 +60,8 @@ def evaluate(
     Raises:
         DataError: no example has a valid pixel.
     """
-    own = _of_depth_net(variables)
     rows: list[Row] = []
-    for example, raw, fused in _predictions(depth_net, own, examples, config, mesh):
+    for example, raw, fused in _predictions(depth_net, variables, examples, config, mesh):
         if not rows:
             _warn_if_misplaced(example, raw.shape[:2], config.scale_output)
         rows.append(_row(example, raw, fused, config))
@@ -152,13 +120,12 @@ def show_sets(
     folder: Path,
 ) -> None:
     """Writes pictures of a few predictions of each set into `<name>/`; needs no ground truth."""
-    own = _of_depth_net(variables)
     for evaluation in sets:
         examples = evaluation.examples
         shown = shown_indices(len(examples), config.num_pictures)
         write = picture_writer(folder / evaluation.name, len(examples), config.num_pictures)
         chosen = [examples[index] for index in shown]
-        for example, _, fused in _predictions(depth_net, own, chosen, config, mesh):
+        for example, _, fused in _predictions(depth_net, variables, chosen, config, mesh):
             write(example, fused[..., 0])
 
 
@@ -173,10 +140,6 @@ def evaluate_constant(
     """Scores one and the same inverse depth map on every example, by the same protocol."""
     rows = [_row(e, inv_depth[..., None], inv_depth[..., None], config) for e in examples]
     return _summary(rows, dataset=dataset, step=step, config=config)
-
-
-def _of_depth_net(variables: Variables) -> Variables:
-    return {name: {"depth_net": collection["depth_net"]} for name, collection in variables.items()}
 
 
 def _summary(rows: list[Row], *, dataset: str, step: int | None, config: EvalConfig) -> Report:
@@ -231,14 +194,15 @@ def _predictions(
     mesh: Mesh,
 ) -> Iterator[tuple[EvalExample, np.ndarray, np.ndarray]]:
     batch_size = -(-config.batch_size // mesh.size) * mesh.size  # the devices share it equally
-    variables = jax.device_put(variables, sharding.replicated(mesh))
+    depth_net, own = fold_for_evaluation(depth_net, variables)
+    own = jax.device_put(own, sharding.replicated(mesh))
     for group in _groups(tqdm(examples, desc="evaluate", unit="image", leave=False), batch_size):
         filled = group + [group[-1]] * (batch_size - len(group))
         rgb = np.stack([e.rgb for e in filled])
         sparse = [e.input_depth[..., None] for e in filled if e.input_depth is not None]
         input_depth = np.stack(sparse) if sparse else None
         placed = sharding.place_batch((rgb, input_depth), mesh)
-        pair = predict_pair(depth_net, variables, *placed, compute_dtype=config.compute_dtype)
+        pair = predict_pair(depth_net, own, *placed, compute_dtype=config.compute_dtype)
         yield from zip(group, np.asarray(pair.raw), np.asarray(pair.fused), strict=False)
 
 

@@ -2,7 +2,7 @@
 
 import inspect
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,20 +10,24 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from packnet_jax.batch import Batch
-from packnet_jax.config import ModelConfig, NetworkKind
+from packnet_jax.config import ComputeDtype, ModelConfig, NetworkKind
 from packnet_jax.errors import ConfigError
 from packnet_jax.geometry.ray_surface import flip_rays
 from packnet_jax.geometry.transforms import pose_vector_to_transform
 from packnet_jax.image import flip_lr
 from packnet_jax.loss_config import Needs
-from packnet_jax.networks import init_depth_net, init_pose_net, make_depth_net, make_pose_net
+from packnet_jax.networks import (
+    fold,
+    init_depth_net,
+    init_pose_net,
+    make_depth_net,
+    make_pose_net,
+)
 from packnet_jax.networks.norm import at_least_float32
 from packnet_jax.networks.ray_surface_resnet import RaySurfaceResNet
 
 Variables = dict[str, Any]
 PICTURES_ALONE = Needs()
-ComputeDtype = Literal["float32", "bfloat16"]
-"""What a network computes in; "float32" leaves its parameters' own type."""
 
 
 class Networks(NamedTuple):
@@ -180,7 +184,7 @@ def infer_inv_depth(
         input_depth: sparse depth in metres, 0 for none, for networks that take it.
         compute_dtype: with "bfloat16" the network computes in that wherever training would.
     """
-    own = {name: collection["depth_net"] for name, collection in variables.items()}
+    own = variables_of_depth_net(variables)
     params, rgb, input_depth = _in_dtype(compute_dtype, (own["params"], rgb, input_depth))
     beside: dict[str, Any] = {} if input_depth is None else {"input_depth": input_depth}
     pyramid: Any = depth_net.apply({**own, "params": params}, rgb, train=False, **beside)
@@ -188,12 +192,41 @@ def infer_inv_depth(
 
 
 def infer_with_ray_residual(
-    depth_net: nn.Module, variables: Variables, rgb: Float[Array, "b h w 3"]
+    depth_net: nn.Module,
+    variables: Variables,
+    rgb: Float[Array, "b h w 3"],
+    *,
+    compute_dtype: ComputeDtype = "float32",
 ) -> tuple[Float[Array, "b h w 1"], Float[Array, "b h w 3"]]:
-    """The finest inverse depth and the ray surface's residual in evaluation mode."""
-    own = {name: collection["depth_net"] for name, collection in variables.items()}
-    output: Any = depth_net.apply(own, rgb, train=False, method="with_ray_surface")
-    return output.inv_depth_pyramid[0], output.ray_surface
+    """The finest inverse depth and the ray surface's residual in evaluation mode.
+
+    Args:
+        compute_dtype: see `infer_inv_depth`.
+    """
+    own = variables_of_depth_net(variables)
+    params, rgb = _in_dtype(compute_dtype, (own["params"], rgb))
+    output: Any = depth_net.apply(
+        {**own, "params": params}, rgb, train=False, method="with_ray_surface"
+    )
+    return at_least_float32(output.inv_depth_pyramid[0]), at_least_float32(output.ray_surface)
+
+
+def fold_for_evaluation(depth_net: nn.Module, variables: Variables) -> tuple[nn.Module, Variables]:
+    """The depth network that gives the same depth faster while weights stay; see `networks.fold`.
+
+    Args:
+        variables: with or without the pose network's.
+
+    Returns:
+        The network, and its variables alone.
+    """
+    depth_net, own = fold(depth_net, variables_of_depth_net(variables))
+    return depth_net, {name: {"depth_net": collection} for name, collection in own.items()}
+
+
+def variables_of_depth_net(variables: Variables) -> Variables:
+    """The depth network's own `params` and further collections, as it takes them."""
+    return {name: collection["depth_net"] for name, collection in variables.items()}
 
 
 def takes_input_depth(depth_net: nn.Module) -> bool:

@@ -16,9 +16,10 @@ from packnet_jax.baseline import median_depth_map, median_inv_depth
 from packnet_jax.config import EvalConfig, ModelConfig, NetworkConfig
 from packnet_jax.data.examples import EvalExample
 from packnet_jax.errors import DataError
-from packnet_jax.evaluate import MODES, evaluate, evaluate_constant, predict_pair
+from packnet_jax.evaluate import MODES, evaluate, evaluate_constant
 from packnet_jax.metrics.depth import METRIC_NAMES, fit_to_ground_truth
 from packnet_jax.networks import make_depth_net
+from packnet_jax.predictor import predict_pair
 from packnet_jax.sfm import Networks, takes_input_depth
 from tfds_builders.pictures import crop_box
 

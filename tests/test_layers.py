@@ -40,6 +40,7 @@ LAYERS = {
     "tfds_builders": 3,
     "packnet_jax.data": 3.5,
     "packnet_jax.trained": 4,
+    "packnet_jax.predictor": 4.5,  # serves a trained network; evaluation runs the same
     "packnet_jax.report": 4,
     "packnet_jax.eval_files": 4,
     "packnet_jax.pose_report": 4.5,  # a report, whose trajectories are written

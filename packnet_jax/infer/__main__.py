@@ -9,10 +9,12 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from absl import flags
 
 from packnet_jax.command_line import begin, run_program
+from packnet_jax.config import ComputeDtype
 from packnet_jax.errors import ConfigError
 from packnet_jax.infer.options import (
     KINDS,
@@ -77,6 +79,12 @@ GT_FOLDER = flags.DEFINE_string(
     "gt_folder", None, "For --scale=median: .npz or .png depth maps with the names of the pictures."
 )
 FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored picture, as evaluation does.")
+COMPUTE_DTYPE = flags.DEFINE_enum(
+    "compute_dtype",
+    "float32",
+    ["float32", "bfloat16"],
+    "What the network computes in; bfloat16 is faster on accelerators, and less exact.",
+)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Frames the network sees at once.", 1)
 MAX_FRAMES = flags.DEFINE_integer("max_frames", None, "Only so many, from the beginning.", 1)
 FPS = flags.DEFINE_float(
@@ -136,6 +144,7 @@ def options_of_flags() -> Options:
         image_shape=parse_image_shape(IMAGE_SHAPE.value),
         batch_size=BATCH_SIZE.value,
         flip=FLIP.value,
+        compute_dtype=cast(ComputeDtype, COMPUTE_DTYPE.value),
         calibration=Calibration.parse(INTRINSICS.value) if INTRINSICS.value else None,
         rays=RayOptions(
             Path(RAY_TEMPLATE.value).expanduser() if RAY_TEMPLATE.value else None,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from packnet_jax.config import ComputeDtype
 from packnet_jax.data_config import SHAPE_MULTIPLE
 from packnet_jax.errors import ConfigError
 from packnet_jax.infer.scaling import AsPredicted, Scaling
@@ -44,6 +45,8 @@ class Options:
     batch_size: int = 1
     flip: bool = False
     """Average with the prediction for the mirrored picture."""
+    compute_dtype: ComputeDtype = "float32"
+    """What the network computes in."""
     calibration: Calibration | None = None
     rays: RayOptions = field(default_factory=RayOptions)
     """For neural ray surfaces."""

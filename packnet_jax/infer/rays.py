@@ -9,22 +9,20 @@ Source: packnet-sfm losses/generic_multiview_photometric_loss.py: warp_ref_image
     inference writes no points, and passes the residual over.
 """
 
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-from flax import linen as nn
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from packnet_jax.checkpoint import CHECKPOINTS
 from packnet_jax.errors import ConfigError
-from packnet_jax.evaluate import predict_pair
 from packnet_jax.geometry.ray_surface import compose_rays, residual_weight
 from packnet_jax.infer.options import RayOptions
 from packnet_jax.networks.ray_surface_resnet import RaySurfaceResNet
 from packnet_jax.ray_template import RUN_TEMPLATE, RayTemplate, load_template
-from packnet_jax.sfm import Variables, infer_with_ray_residual
 from packnet_jax.trained import TrainedNetwork
 
 
@@ -36,6 +34,12 @@ class RaySurface(NamedTuple):
     """The template's file."""
     residual_weight: float
     """How much of the network's residual counts."""
+
+    def of(self, residual: Float[ndarray, "h w 3"]) -> RayTemplate:
+        """The unit rays that a picture's residual makes of the template."""
+        template, added = jnp.asarray(self.template.rays), jnp.asarray(residual)
+        rays = compose_rays(template, added, self.residual_weight)
+        return RayTemplate(np.asarray(rays), self.template.valid)
 
 
 def is_ray_surface(trained: TrainedNetwork) -> bool:
@@ -90,28 +94,6 @@ def trained_residual_weight(trained: TrainedNetwork) -> float:
         return 1.0
     schedule = trained.config.loss.ray_residual_schedule
     return float(residual_weight(trained.step / num_steps, schedule))
-
-
-@partial(jax.jit, static_argnames=("depth_net", "flip"))
-def predict_with_rays(
-    depth_net: nn.Module,
-    variables: Variables,
-    rgb: Float[Array, "b h w 3"],
-    template: Float[Array, "h w 3"],
-    weight: float | Float[Array, ""],
-    *,
-    flip: bool,
-) -> tuple[Float[Array, "b h w 1"], Float[Array, "b h w 3"]]:
-    """Inverse distance, and the unit ray of each pixel.
-
-    Args:
-        weight: of the residual.
-        flip: average the distance with the mirror image's; the rays are the picture's own.
-    """
-    inv_depth, residual = infer_with_ray_residual(depth_net, variables, rgb)
-    if flip:
-        inv_depth = predict_pair(depth_net, variables, rgb).fused
-    return inv_depth, compose_rays(template, residual, weight)
 
 
 def check_ray_options(trained: TrainedNetwork, options: RayOptions) -> None:

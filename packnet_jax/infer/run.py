@@ -1,26 +1,20 @@
 """From pictures to files: the whole of inference."""
 
 import itertools
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from numpy import ndarray
 from tqdm import tqdm
 
-from packnet_jax.data.transforms import resize_image, to_float
-from packnet_jax.depth_maps import inv_depth_to_depth
+from packnet_jax.data.transforms import to_float
 from packnet_jax.errors import ConfigError, DataError
-from packnet_jax.evaluate import predict_pair
 from packnet_jax.geometry.pinhole import scale_intrinsics
 from packnet_jax.infer.inputs import Frame, Source, Unreadable, open_input
 from packnet_jax.infer.options import Options
@@ -32,7 +26,6 @@ from packnet_jax.infer.rays import (
     find_ray_surface,
     is_ray_surface,
     no_template,
-    predict_with_rays,
 )
 from packnet_jax.infer.scaling import (
     METRES,
@@ -41,8 +34,8 @@ from packnet_jax.infer.scaling import (
     check_partners,
 )
 from packnet_jax.infer.targets import NPZ, PLY, Targets, check_targets, choose_targets
+from packnet_jax.predictor import DepthPredictor, Latency, Predicted, PredictorOptions
 from packnet_jax.ray_template import RayTemplate
-from packnet_jax.sfm import Variables, infer_inv_depth
 from packnet_jax.signals import StopSignal, stop_signal
 from packnet_jax.trained import TrainedNetwork, load_depth_network
 from tfds_builders.calibration import Calibration
@@ -58,8 +51,10 @@ class Outcome(NamedTuple):
     """Why each picture that is missing in `written` is."""
     factors: list[float]
     """What each picture's depth was multiplied with."""
-    images_per_second: float | None
-    """After the first batch, which waits for the compiler; None if there was no other."""
+    latency: Latency | None
+    """Medians over the batches but the first, which finds everything cold; None if it was alone."""
+    batch_size: int
+    """Pictures in each of them."""
 
 
 def infer(checkpoint: Path, source: str, output: Path, options: Options) -> Outcome:
@@ -96,16 +91,6 @@ def infer(checkpoint: Path, source: str, output: Path, options: Options) -> Outc
         raise DataError(f"--input: no frame came from {source}")
     print(_summary(outcome, trained, output, options.scaling))
     return outcome
-
-
-@partial(jax.jit, static_argnames=("depth_net", "flip"))
-def predict(
-    depth_net: nn.Module, variables: Variables, rgb: Float[Array, "b h w 3"], *, flip: bool
-) -> Float[Array, "b h w 1"]:
-    """Inverse depth; with `flip` the mean of the picture's and its mirror image's."""
-    if flip:
-        return predict_pair(depth_net, variables, rgb).fused
-    return infer_inv_depth(depth_net, variables, rgb)
 
 
 def _check(options: Options, targets: Targets, source: Source) -> None:
@@ -173,14 +158,19 @@ def _infer_all(
 ) -> Outcome:
     failures: list[str] = []
     factors: list[float] = []
+    latencies: list[Latency] = []
     shape = options.image_shape or trained.config.data.image_shape
     notes = _notes(trained, surface, options)
     bar = tqdm(frames, "infer", num_frames, unit="image", disable=num_frames == 1)
-    compiled_at, num_since = None, 0
+    predictor = None
     for group in _groups(_readable(bar, failures), options.batch_size):
-        if compiled_at is None:
+        cameras = _cameras(group, shape, options.calibration)
+        if predictor is None:  # what can be wrong with the first frames comes before compiling
             _warn_of_guess(options.calibration, group[0])
-        for prediction in _predict_batch(trained, surface, group, shape, options):
+            predictor = _compiled(trained, surface, shape, options)
+        found, latency = predictor.timed([frame.image for frame in group])
+        latencies.append(latency)
+        for prediction in _predictions(group, found, cameras, surface):
             try:
                 factor = options.scaling.factor(prediction)
             except DataError as error:
@@ -189,12 +179,26 @@ def _infer_all(
             depth = prediction.depth * np.float32(factor)
             writer.write(prediction, depth=depth, notes=notes | {"scale": factor})
             factors.append(factor)
-        if compiled_at is None:
-            compiled_at = time.perf_counter()
-        else:
-            num_since += len(group)
-    rate = num_since / (time.perf_counter() - compiled_at) if compiled_at and num_since else None
-    return Outcome(writer.written, failures, factors, rate)
+    typical = Latency(*np.median(latencies[1:], axis=0).tolist()) if latencies[1:] else None
+    return Outcome(writer.written, failures, factors, typical, options.batch_size)
+
+
+def _compiled(
+    trained: TrainedNetwork,
+    surface: RaySurface | None,
+    shape: tuple[int, int],
+    options: Options,
+) -> DepthPredictor:
+    return DepthPredictor.from_trained(
+        trained,
+        PredictorOptions(
+            batch_size=options.batch_size,
+            flip=options.flip,
+            compute_dtype=options.compute_dtype,
+            rays=surface is not None,
+        ),
+        image_shape=shape,
+    )
 
 
 def _readable(frames: Iterable[Frame | Unreadable], failures: list[str]) -> Iterator[Frame]:
@@ -211,33 +215,27 @@ def _groups(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
         yield group
 
 
-def _predict_batch(
-    trained: TrainedNetwork,
-    surface: RaySurface | None,
+def _cameras(
+    group: list[Frame], shape: tuple[int, int], calibration: Calibration | None
+) -> list[ndarray | None]:
+    """K of each frame, in pixels of the network's size; None where it is not known."""
+    if calibration is None:
+        return [None] * len(group)
+    return [resized_intrinsics(calibration, frame.image.shape[:2], shape) for frame in group]
+
+
+def _predictions(
     group: list[Frame],
-    shape: tuple[int, int],
-    options: Options,
+    found: Predicted,
+    cameras: list[ndarray | None],
+    surface: RaySurface | None,
 ) -> Iterator[Prediction]:
-    """Resizes and predicts; a short batch is padded, so that one compilation serves all."""
-    names, images = zip(*group, strict=True)
-    rgb = np.stack([to_float(resize_image(image, shape)) for image in images])
-    cameras: Iterable[ndarray | None] = itertools.repeat(None)
-    if options.calibration is not None:
-        cameras = [resized_intrinsics(options.calibration, i.shape[:2], shape) for i in images]
-    padding = np.repeat(rgb[-1:], options.batch_size - len(group), axis=0)
-    batch = np.concatenate([rgb, padding])
+    """Each frame's own."""
     rays: Iterable[RayTemplate | None] = itertools.repeat(None)
-    if surface is None:
-        inv_depth = predict(trained.network, trained.variables, batch, flip=options.flip)
-    else:
-        template, weight = surface.template, surface.residual_weight
-        inv_depth, directions = predict_with_rays(
-            trained.network, trained.variables, batch, template.rays, weight, flip=options.flip
-        )
-        rays = [RayTemplate(own, template.valid) for own in np.asarray(directions)]
-    depth = inv_depth_to_depth(inv_depth)
-    maps = (np.asarray(values)[..., 0] for values in (inv_depth, depth))
-    return map(Prediction, names, rgb, *maps, cameras, rays)
+    if surface is not None and found.ray_residual is not None:
+        rays = map(surface.of, found.ray_residual)
+    names = (frame.name for frame in group)
+    return map(Prediction, names, to_float(found.rgb), found.inv_depth, found.depth, cameras, rays)
 
 
 def resized_intrinsics(
@@ -261,6 +259,7 @@ def _notes(
         "unit": options.scaling.unit,
         "scale": 1.0,
         "scale_origin": options.scaling.origin,
+        "compute_dtype": options.compute_dtype,
     }
     if is_ray_surface(trained):
         notes["depth_along"] = ALONG_RAYS
@@ -301,6 +300,16 @@ def _summary(outcome: Outcome, trained: TrainedNetwork, output: Path, scaling: S
         )
     if written and is_ray_surface(trained):
         lines.append(f"Depth is along {ALONG_RAYS}")
-    if outcome.images_per_second is not None:
-        lines.append(f"{outcome.images_per_second:.3g} images/s after the first batch")
+    if outcome.latency is not None:
+        lines.append(_speed(outcome.latency, outcome.batch_size))
     return "\n".join(lines)
+
+
+def _speed(latency: Latency, batch_size: int) -> str:
+    of = "a picture" if batch_size == 1 else f"{batch_size} pictures at once"
+    return (
+        f"Latency of {of}, median after the first: {1e3 * latency.network:.3g} ms of the network "
+        "alone (compiled call, pictures and depth on the device), "
+        f"{1e3 * latency.served:.3g} ms served (resizing, transfers and network; no files)\n"
+        f"{batch_size / latency.served:.3g} images/s served after the first batch"
+    )

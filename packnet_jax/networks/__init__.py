@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from packnet_jax.errors import ConfigError
 from packnet_jax.networks.depth_resnet import DepthResNet
+from packnet_jax.networks.folding import fold as fold
 from packnet_jax.networks.packnet import PackNet
 from packnet_jax.networks.packnet_san import PackNetSAN
 from packnet_jax.networks.pose_net import PoseNet

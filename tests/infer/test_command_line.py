@@ -56,6 +56,7 @@ def test_a_picture_that_can_not_be_read_is_named_and_status_1_says_so(place, che
         (("--batch_size=0",), "ConfigError: the command line does not fit: flag --batch_size=0"),
         (("--input=absent",), "DataError: --input: absent does not exist"),
         (("--ray_residual_weight=2",), "ConfigError: the command line does not fit: flag --ray_"),
+        (("--compute_dtype=float16",), "the command line does not fit: flag --compute_dtype"),
         (("--near=5", "--far=4"), "ConfigError: --near, --far: given 5 and 4"),
         (("--scale=median",), "ConfigError: --scale=median and --gt_folder=DIR go together"),
         (("--checkpoint=absent",), "CheckpointError: --checkpoint: no checkpoint at"),

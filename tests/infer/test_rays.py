@@ -194,8 +194,9 @@ def test_what_does_not_fit_is_refused_before_inference(
     trained, monkeypatch, options, error, message
 ):
     workdir = trained()
-    for name in ("predict", "predict_with_rays"):
-        monkeypatch.setattr(run, name, lambda *_, **__: pytest.fail("too late"))
+    monkeypatch.setattr(
+        run.DepthPredictor, "from_trained", lambda *_, **__: pytest.fail("too late")
+    )
     with pytest.raises(error, match=message):
         run_on(workdir, **options)
     assert not (workdir.parent / "out").exists()

@@ -58,11 +58,9 @@ def test_exact_depth_is_exact(folder):
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 5])
-def test_batches_change_nothing_and_compile_once(folder, batch_size):
+def test_batches_change_nothing(folder, batch_size):
     single = run_on(folder, output="one", save=["npz"])
-    size_before = run.predict._cache_size()
     outcome = run_on(folder, save=["npz"], batch_size=batch_size)
-    assert run.predict._cache_size() == size_before + 1
     for path, alone in zip(outcome.written, single.written, strict=True):
         np.testing.assert_array_equal(np.load(path)["depth"], np.load(alone)["depth"])
 
@@ -196,7 +194,9 @@ def test_mistakes_come_before_the_network_is_read(folder, monkeypatch, options, 
     ],
 )
 def test_an_unknown_camera_is_an_error_before_inference(folder, monkeypatch, options, message):
-    monkeypatch.setattr(run, "predict", lambda *_, **__: pytest.fail("too late"))
+    monkeypatch.setattr(
+        run.DepthPredictor, "from_trained", lambda *_, **__: pytest.fail("too late")
+    )
     with pytest.raises(ConfigError, match=message):
         run_on(folder, **options)
     assert not (folder / "out").exists()
@@ -213,7 +213,9 @@ def test_what_exists_is_not_written_over(folder, monkeypatch):
 
 
 def test_a_camera_of_another_size_is_an_error_before_inference(folder, monkeypatch):
-    monkeypatch.setattr(run, "predict", lambda *_, **__: pytest.fail("too late"))
+    monkeypatch.setattr(
+        run.DepthPredictor, "from_trained", lambda *_, **__: pytest.fail("too late")
+    )
     with pytest.raises(DataError, match="not inside a picture of 64x32"):
         run_on(folder, save=["npz"], calibration=Calibration.parse("700,700,600,180"))
 
@@ -320,9 +322,8 @@ def test_ctrl_c_during_pictures_keeps_whole_files_and_no_video(folder, monkeypat
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    real = run.predict
-    answers = iter([real, interrupted])
-    monkeypatch.setattr(run, "predict", lambda *a, **k: next(answers)(*a, **k))
+    answers = iter([run.DepthPredictor.timed, interrupted])
+    monkeypatch.setattr(run.DepthPredictor, "timed", lambda *a: next(answers)(*a))
     with pytest.raises(KeyboardInterrupt):
         run_on(folder, save=["npz", "mp4"])
     files = [p for p in (folder / "out").rglob("*") if p.is_file()]
@@ -351,9 +352,22 @@ def test_a_stream_without_frames_is_an_error(folder, monkeypatch):
 
 def test_speed_is_told_where_there_is_more_than_one_batch(folder, capsys):
     run_on(folder, source="in/a.png", output="one")
-    assert "images/s" not in capsys.readouterr().out
-    assert run_on(folder, save=["npz"]).images_per_second > 0
-    assert "images/s after the first batch" in capsys.readouterr().out
+    assert "Latency" not in capsys.readouterr().out
+    latency = run_on(folder, save=["npz"]).latency
+    assert 0 < latency.network < latency.served
+    printed = capsys.readouterr().out
+    assert "Latency of a picture" in printed
+    assert "ms of the network alone" in printed
+    assert "ms served (resizing, transfers and network; no files)" in printed
+    assert "images/s served after the first batch" in printed
+
+
+def test_half_precision_rounds_what_the_network_sees_and_says_so(folder):
+    (path,) = run_on(folder, source="in/a.png", save=["npz"], compute_dtype="bfloat16").written
+    with np.load(path) as file:
+        assert str(file["compute_dtype"]) == "bfloat16"
+        np.testing.assert_allclose(file["depth"], expected_depth(0), rtol=2**-8)
+        assert (file["depth"] != expected_depth(0)).any()
 
 
 @pytest.mark.parametrize(
