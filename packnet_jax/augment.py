@@ -1,9 +1,9 @@
 """Colour jitter, cropping and Lanczos resizing on the device, one image or many at once.
 
 The counterpart of `packnet_jax.data.jitter` and `packnet_jax.data.transforms` for runs whose hosts
-can not keep up. Images are float32 in [0, 1] that hold the 256 levels of uint8 pictures, and stay
-so: every operation ends on a level, as Pillow's do, at most one level from what the host computes
-(on CPU, where it was measured, none).
+can not keep up (`data.jitter_on='device'`). Images are float32 in [0, 1] that hold the 256 levels
+of uint8 pictures, and stay so: every operation ends on a level, as Pillow's do, at most one level
+from what the host computes (on CPU, where it was measured, none).
 
 Source: packnet-sfm datasets/augmentations.py, whose steps are those of torchvision 0.9 on Pillow
 images; Pillow's own definitions of its enhancements, of HSV and of Lanczos resampling.
@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from PIL import Image
+
+from packnet_jax.image import to_float
 
 STEPS = ("brightness", "contrast", "saturation", "hue")
 """What `Jitter.order` counts."""
@@ -295,7 +297,7 @@ def _to_levels(image: Array) -> Array:
 
 
 def _from_levels(levels: Array) -> Array:
-    return jnp.clip(levels, 0, 255).astype(jnp.float32) / 255
+    return to_float(jnp.clip(levels, 0, 255))
 
 
 def _blend(first: Array, second: Array, factor: float | Array) -> Array:
