@@ -1,4 +1,4 @@
-"""Batches as they travel: pictures in bytes, a quarter of their floats, until they are on a device."""
+"""Batches as they travel: pictures in bytes until a device makes floats of them."""
 
 from typing import Any, NamedTuple
 
