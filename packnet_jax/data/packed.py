@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
@@ -14,10 +15,10 @@ from packnet_jax.image import to_float
 class PackedBatch(NamedTuple):
     """What `unpack` makes a `Batch` of; a pytree whose absent fields are None."""
 
-    frames: UInt8[AnyArray, "b 1+n h w 3"]
+    frames: tuple[UInt8[AnyArray, "b h w 3"], ...]
     """The target and then its contexts, without jitter."""
 
-    jittered: UInt8[AnyArray, "b 1+n h w 3"] | None
+    jittered: tuple[UInt8[AnyArray, "b h w 3"], ...] | None
     """The same after jitter; None without jitter, or where it is left to the device."""
 
     jitter: Jitter | None
@@ -37,9 +38,9 @@ def unpack(packed: PackedBatch) -> Batch:
     The floats equal the host's bit by bit (`image.to_float`); jitter that is left to the device is
     at most a level away from the host's (`packnet_jax.augment`).
     """
-    frames = jittered = to_float(packed.frames)
+    frames = jittered = to_float(jnp.stack(packed.frames, axis=1))
     if packed.jittered is not None:
-        jittered = to_float(packed.jittered)
+        jittered = to_float(jnp.stack(packed.jittered, axis=1))
     elif packed.jitter is not None:
         jittered = jax.vmap(apply_jitter)(frames, packed.jitter)
     return Batch(
@@ -53,5 +54,5 @@ def unpack(packed: PackedBatch) -> Batch:
 
 
 def stack(samples: list[PackedBatch]) -> PackedBatch:
-    """Puts samples without the batch axis together."""
+    """Puts samples, without the batch axis, together: the only copy that is made of pictures."""
     return jax.tree.map(lambda *parts: np.stack(parts), *samples)

@@ -84,12 +84,12 @@ class SampleSet:
         """
         target = self._frames[int(self.index.target[position])]
         context = [self._frames[int(record)] for record in self.index.context[position]]
-        images = [target.image, *(frame.image for frame in context)]
+        images = (target.image, *(frame.image for frame in context))
         jittered = draw = None
         if self._jittering:
             jitter = draw_jitter(rng, self._jittering)
             if self._jitter_on == "host":
-                jittered = np.stack([apply_jitter(image, jitter) for image in images])
+                jittered = tuple(apply_jitter(image, jitter) for image in images)
             else:
                 draw = for_device(jitter)
         stereo = None
@@ -113,4 +113,4 @@ class SampleSet:
             mask = self._frames.mask
             counts = np.ones(target.image.shape[:2], bool) if mask is None else mask
             others["mask"] = counts.astype(np.float32)[..., None]
-        return PackedBatch(np.stack(images), jittered, draw, stereo, others)
+        return PackedBatch(images, jittered, draw, stereo, others)
