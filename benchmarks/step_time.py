@@ -30,7 +30,7 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "A file in configs/.")
 STEPS = flags.DEFINE_integer("steps", 5, "How many steps are timed, after one that is not.")
 
 
-def main(_: Sequence[str]) -> None:
+def main(_argv: Sequence[str]) -> None:
     """Prints one row per quantity."""
     config = config_lib.resolve(CONFIG.value)
     data = open_data_sets(config)

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from PIL import Image
 
+from packnet_jax.batch import AnyArray
 from packnet_jax.image import to_float
 
 STEPS = ("brightness", "contrast", "saturation", "hue")
@@ -37,22 +38,22 @@ MAX_PIXELS = 2**22
 class Jitter(NamedTuple):
     """Draws of `draw_jitter`: one, or one per element of leading axes."""
 
-    brightness: Float[Array, "*b"]
+    brightness: Float[AnyArray, "*b"]
     """Factor; 0 is black, 1 leaves the image as it is."""
 
-    contrast: Float[Array, "*b"]
+    contrast: Float[AnyArray, "*b"]
     """Factor around the mean grey; 0 is uniform."""
 
-    saturation: Float[Array, "*b"]
+    saturation: Float[AnyArray, "*b"]
     """Factor; 0 is grey."""
 
-    hue: Float[Array, "*b"]
+    hue: Float[AnyArray, "*b"]
     """Turn of the colour circle, in [-0.5, 0.5]."""
 
-    order: Int[Array, "*b 4"]
+    order: Int[AnyArray, "*b 4"]
     """Positions in `STEPS`, in the order of the steps."""
 
-    channel_gains: Float[Array, "*b 3"]
+    channel_gains: Float[AnyArray, "*b 3"]
     """Factors of red, green and blue, applied last."""
 
 
