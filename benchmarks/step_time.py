@@ -6,7 +6,6 @@
 Data come from the configuration, so the input rate is that of the real set.
 """
 
-import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from ml_collections import config_flags
 from packnet_jax import config as config_lib
 from packnet_jax import sharding
 from packnet_jax.data.open import open_data_sets
+from packnet_jax.data.packed import unpack
 from packnet_jax.objectives import make_objective
 from packnet_jax.sfm import Networks
 from packnet_jax.train.dashboard import memory_gib
@@ -30,7 +30,7 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "A file in configs/.")
 STEPS = flags.DEFINE_integer("steps", 5, "How many steps are timed, after one that is not.")
 
 
-def main(_: Sequence[str]) -> None:
+def main(_argv: Sequence[str]) -> None:
     """Prints one row per quantity."""
     config = config_lib.resolve(CONFIG.value)
     data = open_data_sets(config)
@@ -53,17 +53,17 @@ def main(_: Sequence[str]) -> None:
         return TrainState.create(variables, optimizer)
 
     state = jax.jit(create, out_shardings=sharding.replicated(mesh))(jax.random.key(0))
-    batches = [
-        sharding.place_batch(b, mesh)
-        for b in itertools.islice(data.train.iterate(config.seed), STEPS.value + 1)
-    ]
+    iterator = data.train.iterate(config.seed)
+    batches = sharding.placed_ahead(iterator, mesh)
     before = time.perf_counter()
-    state, output = jax.block_until_ready(step(state, batches[0]))
+    state, output = jax.block_until_ready(step(state, unpack(next(batches))))
     first = time.perf_counter() - before
-    seconds, processor = [], []
-    for batch in batches[1:]:
+    seconds, waited, processor = [], [], []
+    for _ in range(STEPS.value):
         before, before_processor = time.perf_counter(), time.process_time()
-        state, output = jax.block_until_ready(step(state, batch))
+        batch = next(batches)
+        waited.append(time.perf_counter() - before)
+        state, output = jax.block_until_ready(step(state, unpack(batch)))
         seconds.append(time.perf_counter() - before)
         processor.append(time.process_time() - before_processor)
 
@@ -77,11 +77,10 @@ def main(_: Sequence[str]) -> None:
     print(f"| first step, with compilation | {first:.1f} s |")
     print(f"| step, median of {len(seconds)} | {np.median(seconds):.2f} s |")
     print(f"| step, fastest | {min(seconds):.2f} s |")
-    print(f"| processor time of a step, median | {np.median(processor):.2f} s |")
+    print(f"| of that, waiting for the input | {sum(waited) / sum(seconds):.2%} |")
+    print(f"| the longest wait | {1e3 * max(waited):.1f} ms |")
+    print(f"| processor time of a step and its input, median | {np.median(processor):.2f} s |")
     print(f"| loss after them | {float(output.scalars['loss']):.4f} |")
-    iterator = data.train.iterate(config.seed)
-    for _sample in range(max(8, 32 // config.train.batch_size)):
-        next(iterator)
     print(f"| input, samples/s on one core | {iterator.samples_per_second:.1f} |")
     print(f"| peak memory | {memory_gib()['host_memory_gib']:.1f} GiB |")
 

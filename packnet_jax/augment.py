@@ -1,9 +1,9 @@
 """Colour jitter, cropping and Lanczos resizing on the device, one image or many at once.
 
 The counterpart of `packnet_jax.data.jitter` and `packnet_jax.data.transforms` for runs whose hosts
-can not keep up. Images are float32 in [0, 1] that hold the 256 levels of uint8 pictures, and stay
-so: every operation ends on a level, as Pillow's do, at most one level from what the host computes
-(on CPU, where it was measured, none).
+can not keep up (`data.jitter_on='device'`). Images are float32 in [0, 1] that hold the 256 levels
+of uint8 pictures, and stay so: every operation ends on a level, as Pillow's do, at most one level
+from what the host computes (on CPU, where it was measured, none).
 
 Source: packnet-sfm datasets/augmentations.py, whose steps are those of torchvision 0.9 on Pillow
 images; Pillow's own definitions of its enhancements, of HSV and of Lanczos resampling.
@@ -18,6 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from PIL import Image
+
+from packnet_jax.batch import AnyArray
+from packnet_jax.image import to_float
 
 STEPS = ("brightness", "contrast", "saturation", "hue")
 """What `Jitter.order` counts."""
@@ -35,22 +38,22 @@ MAX_PIXELS = 2**22
 class Jitter(NamedTuple):
     """Draws of `draw_jitter`: one, or one per element of leading axes."""
 
-    brightness: Float[Array, "*b"]
+    brightness: Float[AnyArray, "*b"]
     """Factor; 0 is black, 1 leaves the image as it is."""
 
-    contrast: Float[Array, "*b"]
+    contrast: Float[AnyArray, "*b"]
     """Factor around the mean grey; 0 is uniform."""
 
-    saturation: Float[Array, "*b"]
+    saturation: Float[AnyArray, "*b"]
     """Factor; 0 is grey."""
 
-    hue: Float[Array, "*b"]
+    hue: Float[AnyArray, "*b"]
     """Turn of the colour circle, in [-0.5, 0.5]."""
 
-    order: Int[Array, "*b 4"]
+    order: Int[AnyArray, "*b 4"]
     """Positions in `STEPS`, in the order of the steps."""
 
-    channel_gains: Float[Array, "*b 3"]
+    channel_gains: Float[AnyArray, "*b 3"]
     """Factors of red, green and blue, applied last."""
 
 
@@ -295,7 +298,7 @@ def _to_levels(image: Array) -> Array:
 
 
 def _from_levels(levels: Array) -> Array:
-    return jnp.clip(levels, 0, 255).astype(jnp.float32) / 255
+    return to_float(jnp.clip(levels, 0, 255))
 
 
 def _blend(first: Array, second: Array, factor: float | Array) -> Array:

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 
 from packnet_jax.typed_config import within
 
+JitterPlace = Literal["host", "device"]
+
 SHAPE_MULTIPLE = 32  # the encoders halve an image five times
 
 
@@ -191,6 +193,9 @@ class DataConfig(SourceConfig):
     range, and then the points; (1, 1) keeps them all."""
     jittering: tuple[float, ...] = (0.2, 0.2, 0.2, 0.05)
     """Brightness, contrast, saturation, hue; () switches jitter off."""
+    jitter_on: JitterPlace = "host"
+    """Who jitters, by the same draws: 'host' with Pillow, as the original, or 'device', at most one
+    of 256 levels away from that: on an accelerator, where the run waits for its input."""
     back_context: int = within(1, 0)
     forward_context: int = within(1, 0)
     strides: tuple[int, ...] = (1,)

@@ -7,7 +7,22 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
+
+
+def to_float(levels: Integer[Array, "*b"]) -> Float[Array, "*b"]:
+    """0..255 to float32 in [0, 1]: x / 255, rounded once, as the host rounds it.
+
+    XLA multiplies by a rounded 1 / 255 where a program divides by 255, and is then off by an ulp at
+    every other level. With 255 * 257 = 2^16 - 1 it is
+
+        x / 255 = (257 x + x / 255) / 2^16,
+
+    whose first term is a whole number below 2^16, so that the error of the second one vanishes
+    when both are added.
+    """
+    small = levels.astype(jnp.float32) * np.float32(1 / 255)
+    return ((levels.astype(jnp.int32) * 257).astype(jnp.float32) + small) * np.float32(2**-16)
 
 
 def resize_bilinear(

@@ -1,5 +1,9 @@
 """The device mesh, and where arrays live on it: the only place that chooses."""
 
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -40,3 +44,17 @@ def place_batch(batch, mesh: Mesh):
     """Moves a host batch (this process's rows) onto the mesh as global arrays."""
     sharding = batch_sharding(mesh)
     return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), batch)
+
+
+def placed_ahead(batches: Iterable[Any], mesh: Mesh) -> Iterator[Any]:
+    """`place_batch` of each, one ahead: the next one travels while the device works on this one.
+
+    Placing returns before the transfer ends, and on CPU the arrays may even be shared: nobody may
+    write to a batch afterwards.
+    """
+    placed: deque[Any] = deque()
+    for batch in batches:
+        placed.append(place_batch(batch, mesh))
+        if len(placed) > 1:
+            yield placed.popleft()
+    yield from placed

@@ -13,6 +13,7 @@ from packnet_jax.image import (
     reflect_pad,
     resize_bilinear,
     resize_nearest,
+    to_float,
 )
 
 SIZES = ["6x8", "26x34", "13x17", "1x1", "40x21"]
@@ -81,3 +82,19 @@ def test_reflection_does_not_repeat_the_border():
 def test_mirroring_negates_the_horizontal_gradient():
     image = jnp.asarray(np.random.default_rng(0).random((4, 6, 3), np.float32))
     np.testing.assert_array_equal(gradient_x(flip_lr(image)), -flip_lr(gradient_x(image)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+@pytest.mark.parametrize("compute", [to_float, jax.jit(to_float)], ids=["by_operation", "jitted"])
+def test_levels_become_the_floats_nearest_to_255ths(compute, dtype):
+    levels = np.arange(256, dtype=dtype)
+    floats = np.asarray(compute(levels))
+    assert floats.dtype == np.float32
+    np.testing.assert_array_equal(floats, (np.arange(256) / 255).astype(np.float32))
+
+
+def test_levels_become_the_same_floats_where_product_and_sum_are_one_operation():
+    """As accelerators may compute them: the product is not rounded before it is added."""
+    levels = np.arange(256)
+    fused = np.float32(levels * 257 + levels * float(np.float32(1 / 255)))
+    np.testing.assert_array_equal(fused * np.float32(2**-16), np.float32(levels / 255))

@@ -26,7 +26,7 @@ LAYERS = {
     "packnet_jax.image": 1,
     "packnet_jax.depth_maps": 1,
     "packnet_jax.visualize": 1,
-    "packnet_jax.augment": 1,
+    "packnet_jax.augment": 1.5,
     "packnet_jax.geometry": 1.5,
     "packnet_jax.losses": 2,
     "packnet_jax.metrics": 2,

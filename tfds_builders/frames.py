@@ -60,7 +60,7 @@ class Frame(NamedTuple):
     """Position in the stream: `number + 1` is the next picture in time."""
 
     image: bytes | np.ndarray
-    """Bytes of a PNG or JPEG file, kept as they are, or uint8 [h, w, 3] (stored as PNG)."""
+    """Bytes of a PNG, JPEG or BMP file, kept as they are, or uint8 [h, w, 3] (stored as PNG)."""
 
     intrinsics: np.ndarray
     """Camera matrix K [3, 3] in pixels of `image`."""

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from packnet_jax import augment
+
 STEPS = ("brightness", "contrast", "saturation", "hue")
 
 
@@ -62,6 +64,23 @@ def draw_jitter(rng: np.random.Generator, strengths: Sequence[float]) -> Jitter:
         red, green, blue = rng.uniform(1.0 - strengths[4], 1.0 + strengths[4], size=3).tolist()
         gains = (red, green, blue)
     return Jitter(brightness, contrast, saturation, hue, order, gains)
+
+
+def for_device(jitter: Jitter) -> augment.Jitter:
+    """The same draw for `packnet_jax.augment.apply_jitter`, in numpy.
+
+    Pillow itself takes factors as float32. A turn of the hue is cut off to whole levels of 255 in
+    float64; float32 might land on the next one, so the turn that goes is inside of the level.
+    """
+    level = np.trunc(jitter.hue * 255) + np.copysign(0.5, jitter.hue)
+    return augment.Jitter(
+        brightness=np.float32(jitter.brightness),
+        contrast=np.float32(jitter.contrast),
+        saturation=np.float32(jitter.saturation),
+        hue=np.float32(level / 255),
+        order=np.array([augment.STEPS.index(step) for step in jitter.order], np.int32),
+        channel_gains=np.array(jitter.channel_gains or (1, 1, 1), np.float32),
+    )
 
 
 def apply_jitter(image: np.ndarray, jitter: Jitter) -> np.ndarray:

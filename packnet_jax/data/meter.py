@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from packnet_jax.batch import Batch
+from packnet_jax.data.packed import PackedBatch
 
 
 class SampleMeter:
@@ -16,14 +16,14 @@ class SampleMeter:
         self._seconds, self._count = 0.0, 0
 
     @contextmanager
-    def measure(self) -> Iterator[None]:
-        """Counts one sample."""
+    def measure(self, *, samples: int) -> Iterator[None]:
+        """Adds the time that is spent within, and so many samples to what was made in it."""
         before = time.thread_time()
         yield
         seconds = time.thread_time() - before
         with self._lock:
             self._seconds += seconds
-            self._count += 1
+            self._count += samples
 
     @property
     def samples_per_second(self) -> float:
@@ -32,14 +32,14 @@ class SampleMeter:
             return self._count / self._seconds if self._seconds else 0.0
 
 
-class BatchIterator(Iterator[Batch]):
+class BatchIterator(Iterator[PackedBatch]):
     """Batches in order, with a note of how fast they come."""
 
-    def __init__(self, batches: Iterator[Batch], meter: SampleMeter):
+    def __init__(self, batches: Iterator[PackedBatch], meter: SampleMeter):
         self._batches, self._meter = batches, meter
         self._started, self._waited = time.perf_counter(), 0.0
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> PackedBatch:
         before = time.perf_counter()
         batch = next(self._batches)
         self._waited += time.perf_counter() - before

@@ -95,6 +95,7 @@ def open_data_sets(config: Config) -> DataSets:
         forward_context=data.forward_context,
         strides=data.strides,
         jittering=data.jittering,
+        jitter_on=data.jitter_on,
         shuffle=data.shuffle,
         repeats=[source.repeat for source in data.train_sources],
         with_depth=config.needs.depth,

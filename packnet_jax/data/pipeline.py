@@ -4,14 +4,17 @@ import itertools
 from collections.abc import Sequence
 
 import grain
+import jax
 import numpy as np
 
 from packnet_jax.batch import Batch
 from packnet_jax.data.meter import BatchIterator, SampleMeter
 from packnet_jax.data.mix import Mix
 from packnet_jax.data.order import SampleOrder
+from packnet_jax.data.packed import PackedBatch, stack, unpack
 from packnet_jax.data.samples import InputDepth, SampleSet
 from packnet_jax.data.store import FrameStore, Framing
+from packnet_jax.data_config import JitterPlace
 from packnet_jax.errors import DataError
 from tfds_builders.pictures import CropBorders
 
@@ -19,7 +22,7 @@ from tfds_builders.pictures import CropBorders
 class TrainPipeline:
     """An endless stream of training batches that can be entered at any step.
 
-    `batch(seed, step)` is a pure function: the same arrays, whatever was asked before, from
+    `packed(seed, step)` is a pure function: the same arrays, whatever was asked before, from
     however many threads. It rests on three things: the order of samples is a permutation per pass
     over the mix, derived from the seed and the number of the pass; the colour jitter of a sample,
     and which points of its input depth are kept, are drawn from a generator derived from the seed
@@ -53,6 +56,7 @@ class TrainPipeline:
         forward_context: int = 1,
         strides: Sequence[int] = (1,),
         jittering: Sequence[float] = (),
+        jitter_on: JitterPlace = "host",
         shuffle: bool = True,
         repeats: Sequence[int] = (),
         with_depth: bool = False,
@@ -76,6 +80,7 @@ class TrainPipeline:
         forward_context: context frames after it.
         strides: steps between context frames; every stride is a pass over the targets.
         jittering: strengths as in `draw_jitter`; () for none.
+        jitter_on: whether `packed` batches are jittered, or bring their draws for `unpack`.
         shuffle: whether each pass is in a new order.
         repeats: how often each store's samples come in an epoch; () for once.
         with_depth: whether batches hold the target's depth.
@@ -117,6 +122,7 @@ class TrainPipeline:
                 forward_context=forward_context,
                 strides=strides,
                 jittering=jittering,
+                jitter_on=jitter_on,
                 with_depth=with_depth,
                 with_pose=with_pose,
                 with_stereo=with_stereo,
@@ -153,13 +159,17 @@ class TrainPipeline:
         return len(self._mix)
 
     def batch(self, seed: int, step: int) -> Batch:
-        """This host's part of the batch of `step` (from 0), in numpy."""
-        batch = self._stream(seed)[step]
-        assert batch is not None  # the stream has no end
-        return batch
+        """This host's part of the batch of `step` (from 0), unpacked, in numpy."""
+        return jax.device_get(unpack(self.packed(seed, step)))
+
+    def packed(self, seed: int, step: int) -> PackedBatch:
+        """The same as it travels."""
+        packed = self._stream(seed)[step]
+        assert packed is not None  # the stream has no end
+        return packed
 
     def iterate(self, seed: int, start_step: int = 0) -> BatchIterator:
-        """`batch(seed, start_step)`, `batch(seed, start_step + 1)`, ... without end."""
+        """`packed(seed, start_step)`, `packed(seed, start_step + 1)`, ... without end."""
         batches = iter(self._stream(seed).to_iter_dataset(self._read_options))
         batches.set_state({"next_index": start_step})
         return BatchIterator(batches, self._meter)
@@ -173,17 +183,16 @@ class TrainPipeline:
         moments = samples.batch(together, drop_remainder=True, batch_fn=list)
         mine = moments[self._process_index :: self._process_count]
         local_moments = self.batch_size // self._process_count // together
-        return mine.batch(local_moments, drop_remainder=True, batch_fn=_stack)
+        return mine.batch(local_moments, drop_remainder=True, batch_fn=self._stack)
 
-    def _sample(self, place: int, rng: np.random.Generator) -> Batch:
+    def _sample(self, place: int, rng: np.random.Generator) -> PackedBatch:
         """The sample at a place in a pass."""
-        with self._meter.measure():
+        with self._meter.measure(samples=1):
             number = int(self._mix.one_pass[place])
             which, position = self._mix.locate(number)
             sample = self.sets[which].sample(position, rng)
-            return sample._replace(index=np.array(number, np.int32))
+            return sample._replace(others=sample.others | {"index": np.array(number, np.int32)})
 
-
-def _stack(moments: Sequence[Sequence[Batch]]) -> Batch:
-    columns = zip(*itertools.chain.from_iterable(moments), strict=True)
-    return Batch._make(None if column[0] is None else np.stack(column) for column in columns)
+    def _stack(self, moments: Sequence[Sequence[PackedBatch]]) -> PackedBatch:
+        with self._meter.measure(samples=0):
+            return stack(list(itertools.chain.from_iterable(moments)))

@@ -1,16 +1,17 @@
 """The training samples of one store: a target, its context, and what else an objective asks for."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from packnet_jax.batch import Batch
 from packnet_jax.data.index import make_index
-from packnet_jax.data.jitter import apply_jitter, draw_jitter
+from packnet_jax.data.jitter import apply_jitter, draw_jitter, for_device
+from packnet_jax.data.packed import PackedBatch
 from packnet_jax.data.resized import ResizeDepth, ResizedFrames, check_input_depth, motion
 from packnet_jax.data.store import FrameStore, Framing
-from packnet_jax.data.transforms import resize_depth, sparsify, to_float
+from packnet_jax.data.transforms import resize_depth, sparsify
+from packnet_jax.data_config import JitterPlace
 from packnet_jax.errors import DataError
 
 
@@ -36,6 +37,7 @@ class SampleSet:
         forward_context: int,
         strides: Sequence[int],
         jittering: Sequence[float],
+        jitter_on: JitterPlace,
         with_depth: bool,
         with_pose: bool,
         with_stereo: bool,
@@ -67,7 +69,7 @@ class SampleSet:
         self.cameras_per_moment = store.rigs.shape[1] if stack_cameras else 1
         """So many samples in a row were taken at one moment and stay together."""
         self._frames = ResizedFrames(store, framing, is_kept=cache_resized)
-        self._jittering = tuple(jittering)
+        self._jittering, self._jitter_on = tuple(jittering), jitter_on
         self._with_depth, self._with_pose, self._with_stereo = with_depth, with_pose, with_stereo
         self._input_depth = input_depth
         self._with_mask = with_mask
@@ -75,44 +77,40 @@ class SampleSet:
     def __len__(self) -> int:
         return len(self.index.target)
 
-    def sample(self, position: int, rng: np.random.Generator) -> Batch:
-        """One sample as a `Batch` without the batch axis.
+    def sample(self, position: int, rng: np.random.Generator) -> PackedBatch:
+        """One sample, without the batch axis.
 
         The jitter and then the kept points of the input depth are drawn from `rng`.
         """
         target = self._frames[int(self.index.target[position])]
         context = [self._frames[int(record)] for record in self.index.context[position]]
-        images = [target.image, *(frame.image for frame in context)]
-        jittered = images
+        images = (target.image, *(frame.image for frame in context))
+        jittered = draw = None
         if self._jittering:
             jitter = draw_jitter(rng, self._jittering)
-            jittered = [apply_jitter(image, jitter) for image in images]
-        no_context = np.zeros((0, *target.image.shape), np.uint8)
-        sample = Batch(
-            rgb=to_float(jittered[0]),
-            rgb_original=to_float(images[0]),
-            rgb_context=to_float(np.stack(jittered[1:]) if context else no_context),
-            rgb_context_original=to_float(np.stack(images[1:]) if context else no_context),
-            intrinsics=target.intrinsics.astype(np.float32),
-            index=np.array(position, np.int32),
-            valid=np.array(True),
-        )
+            if self._jitter_on == "host":
+                jittered = tuple(apply_jitter(image, jitter) for image in images)
+            else:
+                draw = for_device(jitter)
+        stereo = None
+        others: dict[str, Any] = {
+            "intrinsics": target.intrinsics.astype(np.float32),
+            "index": np.array(position, np.int32),
+            "valid": np.array(True),
+        }
         if self._with_depth:
-            sample = sample._replace(depth=self._frames.depth(target.record)[..., None])
+            others["depth"] = self._frames.depth(target.record)[..., None]
         if self._input_depth is not None:
             feature, resize, keep = self._input_depth
             given = sparsify(self._frames.depth(target.record, feature, resize), keep, rng)
-            sample = sample._replace(input_depth=given[..., None])
+            others["input_depth"] = given[..., None]
         if self._with_pose:
-            sample = sample._replace(context_T_target=motion(target, context))
+            others["context_T_target"] = motion(target, context)
         if self._with_stereo:
-            stereo = self._frames[int(self.index.stereo[position])]
-            sample = sample._replace(
-                rgb_stereo=to_float(stereo.image),
-                stereo_T_target=target.stereo_T_camera.astype(np.float32),
-            )
+            stereo = self._frames[int(self.index.stereo[position])].image
+            others["stereo_T_target"] = target.stereo_T_camera.astype(np.float32)
         if self._with_mask:
             mask = self._frames.mask
             counts = np.ones(target.image.shape[:2], bool) if mask is None else mask
-            sample = sample._replace(mask=counts.astype(np.float32)[..., None])
-        return sample
+            others["mask"] = counts.astype(np.float32)[..., None]
+        return PackedBatch(images, jittered, draw, stereo, others)

@@ -19,6 +19,7 @@ from packnet_jax.config import Config
 from packnet_jax.convert.initial import with_initial_weights
 from packnet_jax.data.meter import BatchIterator
 from packnet_jax.data.open import DataSets
+from packnet_jax.data.packed import unpack
 from packnet_jax.errors import TrainingError
 from packnet_jax.evaluate import evaluate_sets, show_sets
 from packnet_jax.objectives import make_objective
@@ -86,13 +87,14 @@ def train(
         if first_step == 0:
             dashboard.start(raw_config, state.variables["params"])
         batches = data.train.iterate(config.seed, first_step)
+        placed = sharding.placed_ahead(batches, mesh)
         watch = NonFiniteWatch(config.optim.max_nonfinite_steps)
         rates = Rates(config.train.batch_size)
         bar = tqdm(
             initial=first_step, total=num_steps, desc="train", unit="step", dynamic_ncols=True
         )
         for step in range(first_step, num_steps):
-            state, output = train_step(state, sharding.place_batch(next(batches), mesh))
+            state, output = train_step(state, unpack(next(placed)))
             watch.check(output)
             rates.count_step()
             bar.update()

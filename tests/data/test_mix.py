@@ -10,6 +10,7 @@ from frame_stores import memory_store, metadata, record
 
 from packnet_jax.batch import Batch
 from packnet_jax.data.mix import Mix
+from packnet_jax.data.packed import unpack
 from packnet_jax.data.pipeline import TrainPipeline
 from packnet_jax.data.store import FrameStore
 from packnet_jax.errors import DataError
@@ -106,7 +107,7 @@ def test_a_batch_of_a_mix_depends_on_seed_and_step_alone():
         assert_equal(used.batch(5, step), expected[step])
     threaded = mixed(**options, num_threads=3, prefetch=2)
     for step, batch in enumerate(itertools.islice(threaded.iterate(5, 2), 3), 2):
-        assert_equal(batch, expected[step])
+        assert_equal(unpack(batch), expected[step])
 
 
 def test_all_hosts_together_make_the_mixed_batch_of_one():

@@ -7,6 +7,7 @@ from frame_stores import SHAPE, K, memory_store, metadata, pose, record
 
 from packnet_jax.batch import Batch
 from packnet_jax.data.examples import EvalPipeline
+from packnet_jax.data.packed import unpack
 from packnet_jax.data.pipeline import TrainPipeline
 from packnet_jax.data.samples import InputDepth
 from packnet_jax.data.store import FrameStore
@@ -134,7 +135,7 @@ def test_iterating_equals_asking(num_threads, start_step):
     threaded = pipeline(num_threads=num_threads, prefetch=3)
     batches = threaded.iterate(9, start_step)
     for step, batch in enumerate(itertools.islice(batches, 8), start_step):
-        assert_equal(batch, pipeline().batch(9, step))
+        assert_equal(unpack(batch), pipeline().batch(9, step))
     assert batches.samples_per_second > 0
     assert 0 < batches.wait_fraction <= 1
 
@@ -370,7 +371,7 @@ def test_a_moment_stays_on_one_host():
 def test_a_stack_is_the_same_from_any_number_of_threads():
     threaded = stacked(num_threads=3, prefetch=2)
     for step, batch in zip(range(3), threaded.iterate(5), strict=False):
-        assert_equal(batch, stacked().batch(5, step))
+        assert_equal(unpack(batch), stacked().batch(5, step))
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 4}, {"batch_size": 6, "process_count": 6}])

@@ -5,7 +5,8 @@ import pytest
 from golden.parity import FOLDER
 
 from packnet_jax.errors import DataError
-from tfds_builders.pictures import Box, crop_box, decode_image
+from tfds_builders.frame_checks import header_shape
+from tfds_builders.pictures import Box, crop_box, decode_image, encode_bmp
 
 CASES = json.loads((FOLDER / "funcs" / "crop_borders.json").read_text())
 WHOLE = (375, 1242)
@@ -70,3 +71,10 @@ def test_a_crop_follows_points_of_the_picture():
 def test_what_is_no_picture_is_refused():
     with pytest.raises(ValueError, match="whole picture"):
         decode_image(b"\x89PNG cut short")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 7), (12, 40)])
+def test_what_is_stored_as_bmp_is_read_as_it_was(shape):
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(decode_image(encode_bmp(picture)), picture)
+    assert header_shape(encode_bmp(picture)) == shape

@@ -19,6 +19,7 @@ from packnet_jax import config as config_lib
 from packnet_jax import sharding
 from packnet_jax.config import Config
 from packnet_jax.data.open import open_data_sets
+from packnet_jax.data.packed import unpack
 from packnet_jax.loss_config import ObjectiveName
 from packnet_jax.objectives import make_objective
 from packnet_jax.sfm import Networks
@@ -86,7 +87,7 @@ def train(run: Run, tfds_dir: str) -> list[dict[str, float]]:
     state = jax.device_put(TrainState.create(variables, optimizer), sharding.replicated(mesh))
     scalars = []
     for batch in itertools.islice(data.train.iterate(0), run.num_steps):
-        state, output = step(state, sharding.place_batch(batch, mesh))
+        state, output = step(state, unpack(sharding.place_batch(batch, mesh)))
         scalars.append({name: float(value) for name, value in output.scalars.items()})
     return scalars
 

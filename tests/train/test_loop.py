@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -124,13 +125,13 @@ def test_sigterm_saves_and_returns(tmp_path, monkeypatch):
     def iterate_with_signal(seed, start_step=0):
         batches = real_iterate(seed, start_step)
 
-        class Signalling:
+        class Signalling(Iterator):
             samples_per_second = wait_fraction = 0.0
             count = start_step
 
             def __next__(self):
                 self.count += 1
-                if self.count == 3:
+                if self.count == 4:  # while the third step's is waiting
                     os.kill(os.getpid(), signal.SIGTERM)
                 return next(batches)
 
@@ -149,12 +150,13 @@ def test_too_many_non_finite_steps_end_the_run_and_leave_its_checkpoints(tmp_pat
     config = tiny.config(num_steps=100, checkpoint_every_steps=2, eval_every_steps=100)
     data = tiny.data_sets(config)
 
-    class Poisoned:
+    class Poisoned(Iterator):
         samples_per_second = wait_fraction = 0.0
 
         def __next__(self):
-            good = data.train.batch(0, 0)
-            return good._replace(rgb_original=np.full_like(good.rgb_original, np.nan))
+            good = data.train.packed(0, 0)
+            nowhere = np.full_like(good.others["intrinsics"], np.nan)
+            return good._replace(others=good.others | {"intrinsics": nowhere})
 
     monkeypatch.setattr(data.train, "iterate", lambda *_: Poisoned())
     with pytest.raises(TrainingError, match=r"10 steps in a row .*max_nonfinite_steps=10"):
