@@ -50,6 +50,7 @@ class Networks(NamedTuple):
             model.depth_net.version,
             initial_inv_depth=model.initial_inv_depth,
             dropout=model.depth_net.dropout,
+            packing=model.packing,
         )
         if needs.input_depth and not takes_input_depth(depth_net):
             raise ConfigError(

@@ -4,6 +4,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+NHWC = ("NHWC", "HWIO", "NHWC")
+"""How 2-D convolutions here lay out images and kernels."""
+
 
 def channel_conv3d(
     x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 3 1 f"]
@@ -22,6 +25,6 @@ def channel_conv3d(
         kernel[:, :, :, 0].transpose(1, 2, 0, 3),
         window_strides=(1, 1),
         padding="SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        dimension_numbers=NHWC,
     )
     return planes.swapaxes(-1, -2).reshape(b, h, w, kernel.shape[-1] * c)

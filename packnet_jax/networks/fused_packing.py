@@ -28,15 +28,24 @@ For 8 features and k = 3 that is 25 c o products per pixel instead of 72 c o (an
 convolution), and nothing of the size 8 c is ever written but at the border.
 """
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from packnet_jax.networks.channel_conv import channel_conv3d
+from packnet_jax.networks.channel_conv import NHWC, channel_conv3d
 from packnet_jax.networks.norm import at_least_float32
 
-_NHWC = ("NHWC", "HWIO", "NHWC")
+_EXACT = lax.Precision.HIGHEST  # kernels keep float32 where images may not
+
+
+class Composition(NamedTuple):
+    """Both convolutions in one: K and b' above, in float32."""
+
+    kernel: Float[Array, "k+2 k+2 c o"]
+    bias: Float[Array, "o"]
 
 
 def fused_pack(
@@ -44,7 +53,7 @@ def fused_pack(
     kernel_3d: Float[Array, "3 3 3 1 f"],
     bias_3d: Float[Array, "f"],
     kernel_2d: Float[Array, "k k f*c o"],
-    bias_2d: Float[Array, "o"],
+    composition: Composition,
 ) -> Float[Array, "b h w o"]:
     """`conv2d(channel_conv3d(x))` with zeros around both, as one convolution.
 
@@ -53,20 +62,22 @@ def fused_pack(
         kernel_3d: see `channel_conv3d`.
         bias_3d: one for each of its features.
         kernel_2d: its inputs are numbered feature * c + channel.
-        bias_2d: likewise of the second convolution.
+        composition: of these and the second convolution's bias, by `compose`.
 
     Source: PackNet paper, 3.3; the composition is ours.
     """
-    kernel, bias = compose(kernel_3d, bias_3d, kernel_2d, bias_2d)
+    kernel, bias = composition
     size = kernel.shape[0] // 2
     z = lax.conv_general_dilated(
-        x, kernel.astype(x.dtype), (1, 1), [(size, size)] * 2, dimension_numbers=_NHWC
+        x, kernel.astype(x.dtype), (1, 1), [(size, size)] * 2, dimension_numbers=NHWC
     )
     z = z + bias.astype(x.dtype)
     return _without_ring(z, x, kernel_3d, bias_3d, kernel_2d)
 
 
-def is_cheaper(image: tuple[int, int, int], *, kernel_size: int, features: int) -> bool:
+def is_cheaper(
+    image: tuple[int, int, int], *, kernel_size: int, features: int, is_composed: bool
+) -> bool:
     """Whether one convolution, with its composition and border, multiplies less than the two do.
 
     Counted are products per input and output channel; the 3-D convolution is left out.
@@ -75,13 +86,15 @@ def is_cheaper(image: tuple[int, int, int], *, kernel_size: int, features: int) 
         image: batch, height and width of the packed images.
         kernel_size: of the 2-D convolution.
         features: of the 3-D one.
+        is_composed: whether the composition is at hand already.
     """
     batch, height, width = image
     k, p = kernel_size, kernel_size // 2
     apart = batch * height * width * k**2 * features
     border = 2 * (height + width) * p**2 * k * features
     fused = batch * (height * width * (k + 2) ** 2 + border)
-    return fused + (k + 2) ** 2 * 27 * features < apart
+    composing = 0 if is_composed else 3 * (k + 2) ** 2 * k**2 * features
+    return fused + composing < apart
 
 
 def compose(
@@ -89,23 +102,29 @@ def compose(
     bias_3d: Float[Array, "f"],
     kernel_2d: Float[Array, "k k f*c o"],
     bias_2d: Float[Array, "o"],
-) -> tuple[Float[Array, "k+2 k+2 c o"], Float[Array, "o"]]:
-    """Kernel and bias of both convolutions in one: K and b' above, in float32."""
+) -> Composition:
+    """Kernel and bias of both convolutions in one.
+
+    For each pair of channels (c, o) and channel offset s, the pixels and features (q, f) of V give
+    the pixels u of K by one and the same matrix, W[u - q, s, f]: one product of matrices, whose
+    results for the three s are then added where c + s is the same.
+    """
     k, outputs = kernel_2d.shape[0], kernel_2d.shape[-1]
     features = kernel_3d.shape[-1]
-    V = at_least_float32(kernel_2d).reshape(k, k, features, -1, outputs)
+    channels = kernel_2d.shape[2] // features
+    V = at_least_float32(kernel_2d).reshape(k * k * features, channels * outputs)
     W = at_least_float32(kernel_3d)[:, :, :, 0]
-    # lax correlates: to convolve, W is turned round along all of its axes.
-    K = lax.conv_general_dilated(
-        V.transpose(4, 0, 1, 3, 2),  # o, row, column, channel; feature
-        jnp.flip(W, (0, 1, 2))[..., None],
-        (1, 1, 1),
-        [(2, 2), (2, 2), (1, 1)],
-        dimension_numbers=("NHWDC", "HWDIO", "NHWDC"),
-        precision=lax.Precision.HIGHEST,
-    )
-    bias = jnp.einsum("qrfco,f->o", V, at_least_float32(bias_3d))
-    return K[..., 0].transpose(1, 2, 3, 0), bias_2d + bias
+
+    u, q, r = np.ix_(range(k + 2), range(k), range(3))
+    is_sum = jnp.asarray(u == q + r, W.dtype)
+    spread = jnp.einsum("uqr,vpt,rtsf->suvqpf", is_sum, is_sum, W, precision=_EXACT)
+    spread = spread.reshape(3 * (k + 2) ** 2, k * k * features)
+    apart = jnp.matmul(spread, V, precision=_EXACT)
+    apart = apart.reshape(3, k + 2, k + 2, channels, outputs)
+    K = sum(jnp.pad(apart[s], ((0, 0), (0, 0), (s, 2 - s), (0, 0)))[:, :, 1:-1] for s in range(3))
+    V = V.reshape(k * k, features, channels, outputs)
+    bias = jnp.einsum("qfco,f->o", V, at_least_float32(bias_3d), precision=_EXACT)
+    return Composition(K, at_least_float32(bias_2d) + bias)
 
 
 def _without_ring(
@@ -122,7 +141,7 @@ def _without_ring(
         """Of a part of the ring: y from the image's outermost row or column, then V's share."""
         y = channel_conv3d(jnp.pad(border, [(0, 0), *padding, (0, 0)]), kernel_3d)[ring]
         y = y + jnp.repeat(bias_3d, x.shape[-1])
-        return lax.conv_general_dilated(y, kernel, (1, 1), kernel_padding, dimension_numbers=_NHWC)
+        return lax.conv_general_dilated(y, kernel, (1, 1), kernel_padding, dimension_numbers=NHWC)
 
     above = share(x[:, :1], [(p, 0), (p, p)], np.s_[:, :-1], kernel_2d[:p], [(0, p - 1), (0, 0)])
     below = share(
