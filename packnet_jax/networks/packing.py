@@ -4,10 +4,9 @@ from typing import Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 from jaxtyping import Array, Float
 
-from packnet_jax.networks.channel_conv import NHWC, channel_conv3d
+from packnet_jax.networks.convolution import channel_conv3d, convolve
 from packnet_jax.networks.fused_packing import Composition, compose, fused_pack, is_cheaper
 from packnet_jax.networks.layers import ConvNormElu, group_norm, xavier_init
 
@@ -89,7 +88,7 @@ class _PackedConvNormElu(nn.Module):
             is_composed=is_composed,
         ):
             composition = self._stored() if is_composed else compose(*parameters)
-            x = fused_pack(x, *parameters[:3], composition)
+            x = fused_pack(x, composition)
         else:
             x = _two_convolutions(x, *parameters)
         return nn.elu(group_norm(name="norm")(x))
@@ -108,8 +107,7 @@ def _two_convolutions(
 ) -> Float[Array, "b h w o"]:
     """As the paper has it."""
     volume = channel_conv3d(x, kernel_3d) + jnp.repeat(bias_3d, x.shape[-1])
-    z = lax.conv_general_dilated(volume, kernel_2d, (1, 1), "SAME", dimension_numbers=NHWC)
-    return z + bias_2d
+    return convolve(volume, kernel_2d) + bias_2d
 
 
 class Pack(nn.Module):

@@ -9,7 +9,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from packnet_jax.networks import fold, make_depth_net
-from packnet_jax.networks.channel_conv import channel_conv3d
+from packnet_jax.networks.convolution import channel_conv3d
 from packnet_jax.networks.fused_packing import compose, fused_pack, is_cheaper
 from packnet_jax.networks.packing import Pack, Packing
 from packnet_jax.networks.packnet import PackNet
@@ -35,7 +35,7 @@ def image(height, width, channels=3, dtype=np.float64):
 
 
 def one_convolution(x, *weights):
-    return fused_pack(x, *weights[:3], compose(*weights))
+    return fused_pack(x, compose(*weights))
 
 
 def two_convolutions(x, kernel_3d, bias_3d, kernel_2d, bias_2d):
@@ -87,9 +87,9 @@ def test_half_precision_is_as_near_to_the_truth_as_two_convolutions_are():
 
 
 def test_the_composed_kernel_spreads_one_pixel_further_on_each_side():
-    kernel, bias = compose(*parameters(3, 4, channels=2, dtype=np.float32))
-    assert kernel.shape == (5, 5, 2, 4)
-    assert bias.shape == (4,)
+    composition = compose(*parameters(3, 4, channels=2, dtype=np.float32))
+    assert composition.kernel.shape == (1 + 5 + 1, 1 + 5 + 1, 2, 4)
+    assert composition.ones_kernel.shape == (3, 3, 1, 4)
 
 
 @pytest.mark.parametrize("kernel_size", [3, 5])
@@ -114,8 +114,8 @@ def test_a_block_has_the_same_parameters_and_output_either_way(kernel_size, feat
 def test_it_is_used_where_it_costs_less():
     levels = [(96 >> i, 320 >> i) for i in range(5)]
     used = [is_cheaper((1, *size), kernel_size=3, features=8, is_composed=False) for size in levels]
-    assert used == [True, True, True, True, False]
-    assert is_cheaper((4, *levels[-1]), kernel_size=3, features=8, is_composed=False)
+    assert used == [True, True, True, False, False]
+    assert is_cheaper((8, *levels[-1]), kernel_size=3, features=8, is_composed=False)
     assert is_cheaper((1, *levels[-1]), kernel_size=3, features=8, is_composed=True)
 
 
