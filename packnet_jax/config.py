@@ -48,6 +48,9 @@ class ModelConfig:
     """The inverse depth that fresh weights start near; 0 for the original's: 5 (DepthResNet) or 1.
     Motion and depth share one scale, which this sets. Where it is large, near pixels run into the
     largest inverse depth that the network has (10 or 2) and can not be learnt."""
+    packing: Literal["fused", "reference"] = "fused"
+    """How PackNet's packing blocks compute: both of their convolutions as one wherever that costs
+    less, or as the paper writes them. Weights and depth are the same, up to rounding."""
     compute_dtype: ComputeDtype = "float32"
     """What the networks compute in while training. With bfloat16 the parameters, their updates,
     normalisation statistics, the last layers, the loss and all evaluation stay in float32."""

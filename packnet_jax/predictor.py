@@ -24,11 +24,10 @@ from numpy import ndarray
 
 from packnet_jax import sharding
 from packnet_jax.config import ComputeDtype
-from packnet_jax.data.transforms import to_float
 from packnet_jax.data_config import SHAPE_MULTIPLE
 from packnet_jax.depth_maps import fuse_flipped, inv_depth_to_depth
 from packnet_jax.errors import ConfigError, DataError
-from packnet_jax.image import flip_lr
+from packnet_jax.image import flip_lr, to_float
 from packnet_jax.sfm import (
     Variables,
     fold_for_evaluation,
@@ -40,8 +39,6 @@ from packnet_jax.trained import TrainedNetwork, load_depth_network
 from tfds_builders.pictures import resize_image
 
 PictureDtype = Literal["uint8", "float32"]
-LEVELS = to_float(np.arange(256, dtype=np.uint8))
-"""[0, 1] of every uint8: a compiler may multiply by 1 / 255 instead, and round otherwise."""
 
 
 class DepthPair(NamedTuple):
@@ -156,7 +153,7 @@ class DepthPredictor:
         self.options = options or PredictorOptions()
         self._mesh = mesh or sharding.make_mesh(1)
         _check(depth_net, image_shape, self.options, self._mesh)
-        depth_net, folded = fold_for_evaluation(depth_net, variables)
+        folded = fold_for_evaluation(depth_net, variables)
         self._variables = jax.device_put(folded, sharding.replicated(self._mesh))
         shape = (self.options.batch_size, *image_shape)
         on_mesh = sharding.batch_sharding(self._mesh)
@@ -343,7 +340,7 @@ def _predict(
 ) -> _Outputs:
     """The whole program on the device."""
     if rgb.dtype == jnp.uint8:
-        rgb = jnp.take(LEVELS, rgb, mode="clip")
+        rgb = to_float(rgb)
     settings: Any = {"compute_dtype": options.compute_dtype, "rays": options.rays}
     if options.flip:
         _, inv_depth, residual = predict_pair(depth_net, variables, rgb, input_depth, **settings)

@@ -54,6 +54,7 @@ class Networks(NamedTuple):
             model.depth_net.version,
             initial_inv_depth=model.initial_inv_depth,
             dropout=model.depth_net.dropout,
+            packing=model.packing,
         )
         if needs.input_depth and not takes_input_depth(depth_net):
             raise ConfigError(
@@ -211,17 +212,14 @@ def infer_with_ray_residual(
     return at_least_float32(output.inv_depth_pyramid[0]), at_least_float32(output.ray_surface)
 
 
-def fold_for_evaluation(depth_net: nn.Module, variables: Variables) -> tuple[nn.Module, Variables]:
-    """The depth network that gives the same depth faster while weights stay; see `networks.fold`.
+def fold_for_evaluation(depth_net: nn.Module, variables: Variables) -> Variables:
+    """The depth network's variables alone, which give the same depth faster; see `networks.fold`.
 
     Args:
         variables: with or without the pose network's.
-
-    Returns:
-        The network, and its variables alone.
     """
-    depth_net, own = fold(depth_net, variables_of_depth_net(variables))
-    return depth_net, {name: {"depth_net": collection} for name, collection in own.items()}
+    own = fold(depth_net, variables_of_depth_net(variables))
+    return {name: {"depth_net": collection} for name, collection in own.items()}
 
 
 def variables_of_depth_net(variables: Variables) -> Variables:

@@ -16,12 +16,24 @@ from jaxtyping import Array
 
 from packnet_jax.errors import ConfigError
 from packnet_jax.networks.depth_resnet import DepthResNet
-from packnet_jax.networks.folding import fold as fold
+from packnet_jax.networks.folding import fold
+from packnet_jax.networks.packing import Packing
 from packnet_jax.networks.packnet import PackNet
 from packnet_jax.networks.packnet_san import PackNetSAN
 from packnet_jax.networks.pose_net import PoseNet
 from packnet_jax.networks.pose_resnet import PoseResNet
 from packnet_jax.networks.ray_surface_resnet import RaySurfaceResNet
+
+__all__ = [
+    "DEPTH_NETS",
+    "POSE_NETS",
+    "Packing",
+    "fold",
+    "init_depth_net",
+    "init_pose_net",
+    "make_depth_net",
+    "make_pose_net",
+]
 
 Constructors = Mapping[str, Mapping[str, Callable[[], nn.Module]]]
 
@@ -64,13 +76,19 @@ Differs: the original lists PoseResNet 34 and refuses to build it.
 
 
 def make_depth_net(
-    name: str, version: str, *, initial_inv_depth: float = 0.0, dropout: float = 0.0
+    name: str,
+    version: str,
+    *,
+    initial_inv_depth: float = 0.0,
+    dropout: float = 0.0,
+    packing: Packing = "fused",
 ) -> nn.Module:
     """The depth network of that name and version, as `DEPTH_NETS` lists them.
 
     Args:
       initial_inv_depth: the inverse depth that fresh weights start near; 0 for the original's.
       dropout: share of channels that training drops from the residual shortcuts, in [0, 1).
+      packing: how packing blocks compute; see `packing.Pack`. Without effect on other networks.
 
     Raises:
       ConfigError: unknown name or version, an inverse depth that it can not have, or dropout in a
@@ -86,14 +104,14 @@ def make_depth_net(
             f"between {low} and {high}; choose a value well inside, or 0 for the original's start"
         )
     network = network.clone(initial_inv_depth=initial_inv_depth)
-    if not dropout:
-        return network
-    if not isinstance(network, PackNet):
+    if isinstance(network, PackNet):
+        return network.clone(dropout=dropout, packing=packing)
+    if dropout:
         raise ConfigError(
             f"config.model.depth_net.dropout: given {dropout}, but {name} has no dropout; leave it "
             "0, or take a PackNet"
         )
-    return network.clone(dropout=dropout)
+    return network
 
 
 def make_pose_net(name: str, version: str) -> nn.Module:

@@ -2,86 +2,137 @@
 
 A packing block convolves twice without anything in between. With x the packed image [h, w, c],
 zero outside, W [3, 3, 3, f] and a [f] the kernel and bias of the 3-D convolution, V [k, k, f, c, o]
-and b those of the 2-D one, p a pixel, and q, r, u offsets of pixels:
+and b those of the 2-D one, g and p pixels, and q, r, u offsets of pixels:
 
-    y[p, f, c] = a[f] + sum_{r, s} W[r, s, f] x[p + r, c + s]
-    z[p, o]    = b[o] + sum_{q, f, c} V[q, f, c, o] y[p + q, f, c]
+    y[g, f, c] = a[f] + sum_{r, s} W[r, s, f] x[g + r, c + s]
+    z[p, o]    = b[o] + sum_{q, f, c} V[q, f, c, o] y[p + q, f, c]     over p + q inside the image
 
-Put one into the other, with u = q + r and d = c + s:
+**The inside.** Put one into the other, with u = q + r and d = c + s. Were it not for the border,
 
     z[p, o] = b'[o] + sum_{u, d} K[u, d, o] x[p + u, d]
-
     K[u, d, o] = sum_{q + r = u} sum_{c + s = d} sum_f V[q, f, c, o] W[r, s, f]
-    b'[o]      = b[o] + sum_{q, f, c} V[q, f, c, o] a[f]
 
-one convolution of (k + 2) x (k + 2) pixels. K is V convolved with W along row, column and channel.
+would be all: one convolution of (k + 2) x (k + 2) pixels. (In what follows, s, f, c and d take part
+in the same way, and are left out: K[u] = sum_{q + r = u} V[q] W[r].)
 
-What differs is the border. The 2-D convolution takes y for zero outside the image, whereas K goes
-on there: y of those pixels sees the bias a and, next to the border, the image. Their share in z,
+**The bias.** a counts where p + q is inside. The sum of V[q] a over those q is the convolution of
+an image of ones, with zeros around it, with the small kernel V a.
 
-    sum_{q: p + q outside} sum_{f, c} V[q, f, c, o] y[p + q, f, c],
+**The border.** K goes on where p + q is outside, and that has to be taken off again. Outside, only
+the pixels of y next to the image see any of x. Those above it see it through r_row = +1 alone: the
+first row of x. What they add to z is the convolution of this row with
 
-is therefore taken off again. It reaches k // 2 pixels inwards, and only needs y of a ring of that
-width around the image, and those rows or columns of V that point outwards.
+    K[q_row, u_col] = sum_{q_col + r_col = u_col} V[q] W[+1, r_col]     for q_row < 0
+
+and likewise below (W[-1], q_row > 0, the last row), left and right. The ring's corners are in a row
+and in a column, and taken off twice: once too often. What they add comes from one pixel of x:
+
+    K[q_row, q_col] = V[q] W[+1, +1]     for q_row < 0 and q_col < 0, and likewise the others.
+
+So along rows and along columns alike, an offset in K belongs to the first line (k // 2 values of
+q), to all lines (k + 2 values of u) or to the last line (k // 2 of q): 2 k + 1 in a row. And z is
+the sum over three times three convolutions, each of its part of x with its part of K, negative for
+the four sides, positive for the inside and the four corners.
 
 For 8 features and k = 3 that is 25 c o products per pixel instead of 72 c o (and 216 c of the 3-D
-convolution), and nothing of the size 8 c is ever written but at the border.
+convolution), little more at the border, and nothing of the size 8 c is ever written.
 """
+
+import itertools
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from packnet_jax.networks.channel_conv import channel_conv3d
+from packnet_jax.networks.convolution import NHWC, convolve
 from packnet_jax.networks.norm import at_least_float32
 
-_NHWC = ("NHWC", "HWIO", "NHWC")
+_EXACT = lax.Precision.HIGHEST  # kernels keep float32 where images may not
 
 
-def fused_pack(
-    x: Float[Array, "b h w c"],
-    kernel_3d: Float[Array, "3 3 3 1 f"],
-    bias_3d: Float[Array, "f"],
-    kernel_2d: Float[Array, "k k f*c o"],
-    bias_2d: Float[Array, "o"],
-) -> Float[Array, "b h w o"]:
-    """`conv2d(channel_conv3d(x))` with zeros around both, as one convolution.
+class Composition(NamedTuple):
+    """Both convolutions in one, in float32."""
+
+    kernel: Float[Array, "2*k+1 2*k+1 c o"]
+    """K above, with its borders."""
+    ones_kernel: Float[Array, "k k 1 o"]
+    """V a above."""
+    bias: Float[Array, "o"]
+
+
+def fused_pack(x: Float[Array, "b h w c"], composition: Composition) -> Float[Array, "b h w o"]:
+    """Both convolutions of a packing block, with zeros around both, as one.
 
     Args:
-        x: after `space_to_depth`.
-        kernel_3d: see `channel_conv3d`.
-        bias_3d: one for each of its features.
-        kernel_2d: its inputs are numbered feature * c + channel.
-        bias_2d: likewise of the second convolution.
+        x: after `space_to_depth`, at least k // 2 pixels high and wide.
+        composition: see `compose`.
 
     Source: PackNet paper, 3.3; the composition is ours.
     """
-    kernel, bias = compose(kernel_3d, bias_3d, kernel_2d, bias_2d)
-    size = kernel.shape[0] // 2
-    z = lax.conv_general_dilated(
-        x, kernel.astype(x.dtype), (1, 1), [(size, size)] * 2, dimension_numbers=_NHWC
+    kernel, ones_kernel, bias = (part.astype(x.dtype) for part in composition)
+    _, h, w, _ = x.shape
+    k = ones_kernel.shape[0]
+    z = convolve(jnp.ones((1, h, w, 1), x.dtype), ones_kernel) + bias
+    for row, column in itertools.product(_lines(h, k), _lines(w, k)):
+        part = lax.conv_general_dilated(
+            x[:, row.of_image, column.of_image],
+            kernel[row.of_kernel, column.of_kernel],
+            (1, 1),
+            (row.padding, column.padding),
+            dimension_numbers=NHWC,
+        )
+        around = ((0, 0), row.around, column.around, (0, 0))
+        z = z + row.sign * column.sign * jnp.pad(part, around)
+    return z
+
+
+class _Lines(NamedTuple):
+    """Rows or columns: the first, all or the last, and where they count."""
+
+    sign: int
+    of_image: slice
+    of_kernel: slice
+    padding: tuple[int, int]
+    """Zeros before and after the image's lines."""
+    around: tuple[int, int]
+    """Lines of the result before and after those that are reached."""
+
+
+def _lines(size: int, k: int) -> tuple[_Lines, _Lines, _Lines]:
+    """The parts of an axis of so many lines."""
+    p = k // 2
+    reach, rest = (p - 1, p - 1), size - p
+    return (
+        _Lines(-1, slice(0, 1), slice(0, p), reach, (0, rest)),
+        _Lines(+1, slice(None), slice(p, -p), (p + 1, p + 1), (0, 0)),
+        _Lines(-1, slice(-1, None), slice(-p, None), reach, (rest, 0)),
     )
-    z = z + bias.astype(x.dtype)
-    return _without_ring(z, x, kernel_3d, bias_3d, kernel_2d)
 
 
-def is_cheaper(image: tuple[int, int, int], *, kernel_size: int, features: int) -> bool:
-    """Whether one convolution, with its composition and border, multiplies less than the two do.
+def is_cheaper(
+    image: tuple[int, int, int], *, kernel_size: int, features: int, is_composed: bool
+) -> bool:
+    """Whether one convolution, composed and with its border, multiplies less than the two do.
 
-    Counted are products per input and output channel; the 3-D convolution is left out.
+    Counted are products per input and output channel; the 3-D convolution is left out. Those of
+    the composition count twice, since what they make is as large as the kernels: it is the writing
+    and reading that takes the time.
 
     Args:
         image: batch, height and width of the packed images.
         kernel_size: of the 2-D convolution.
         features: of the 3-D one.
+        is_composed: whether the composition is at hand already.
     """
     batch, height, width = image
     k, p = kernel_size, kernel_size // 2
     apart = batch * height * width * k**2 * features
-    border = 2 * (height + width) * p**2 * k * features
+    border = 2 * (height + width + 2 * p) * p * (k + 2)
     fused = batch * (height * width * (k + 2) ** 2 + border)
-    return fused + (k + 2) ** 2 * 27 * features < apart
+    composing = 2 * (3 * (2 * k + 1) ** 2 + k**2) * k**2 * features
+    return fused + (0 if is_composed else composing) < apart
 
 
 def compose(
@@ -89,50 +140,43 @@ def compose(
     bias_3d: Float[Array, "f"],
     kernel_2d: Float[Array, "k k f*c o"],
     bias_2d: Float[Array, "o"],
-) -> tuple[Float[Array, "k+2 k+2 c o"], Float[Array, "o"]]:
-    """Kernel and bias of both convolutions in one: K and b' above, in float32."""
+) -> Composition:
+    """Kernels and biases of both convolutions in one.
+
+    For each pair of channels (c, o) and channel offset s, the pixels and features (q, f) of V give
+    the offsets of K by one and the same matrix, made of W: one product of matrices, whose results
+    for the three s are then added where c + s is the same. With further rows made of a, it gives
+    V a, too.
+
+    Args:
+        kernel_3d: see `channel_conv3d`.
+        bias_3d: one for each of its features.
+        kernel_2d: of odd k; its inputs are numbered feature * c + channel.
+        bias_2d: likewise of the second convolution.
+    """
     k, outputs = kernel_2d.shape[0], kernel_2d.shape[-1]
-    features = kernel_3d.shape[-1]
-    V = at_least_float32(kernel_2d).reshape(k, k, features, -1, outputs)
+    features, size = kernel_3d.shape[-1], 2 * k + 1
+    V = at_least_float32(kernel_2d).reshape(k * k * features, -1)
     W = at_least_float32(kernel_3d)[:, :, :, 0]
-    # lax correlates: to convolve, W is turned round along all of its axes.
-    K = lax.conv_general_dilated(
-        V.transpose(4, 0, 1, 3, 2),  # o, row, column, channel; feature
-        jnp.flip(W, (0, 1, 2))[..., None],
-        (1, 1, 1),
-        [(2, 2), (2, 2), (1, 1)],
-        dimension_numbers=("NHWDC", "HWDIO", "NHWDC"),
-        precision=lax.Precision.HIGHEST,
-    )
-    bias = jnp.einsum("qrfco,f->o", V, at_least_float32(bias_3d))
-    return K[..., 0].transpose(1, 2, 3, 0), bias_2d + bias
+    a = at_least_float32(bias_3d)
+
+    meet = jnp.asarray(_meeting(k), W.dtype)
+    from_W = jnp.einsum("uqr,vpt,rtsf->suvqpf", meet, meet, W, precision=_EXACT)
+    from_a = jnp.kron(jnp.eye(k * k, dtype=a.dtype), a)
+    matrix = jnp.concatenate([from_W.reshape(3 * size**2, -1), from_a])
+    product = jnp.matmul(matrix, V, precision=_EXACT)
+
+    apart = product[: 3 * size**2].reshape(3, size, size, -1, outputs)
+    K = sum(jnp.pad(apart[s], ((0, 0), (0, 0), (s, 2 - s), (0, 0))) for s in range(3))
+    ones_kernel = product[3 * size**2 :].reshape(k, k, -1, outputs).sum(2, keepdims=True)
+    return Composition(jnp.asarray(K)[:, :, 1:-1], ones_kernel, at_least_float32(bias_2d))
 
 
-def _without_ring(
-    z: Float[Array, "b h w o"],
-    x: Float[Array, "b h w c"],
-    kernel_3d: Float[Array, "3 3 3 1 f"],
-    bias_3d: Float[Array, "f"],
-    kernel_2d: Float[Array, "k k f*c o"],
-) -> Float[Array, "b h w o"]:
-    """Takes the share of pixels outside the image off again; the corners are with the rows."""
-    p = kernel_2d.shape[0] // 2  # width of the ring, and how far its share reaches inwards
-
-    def share(border, padding, ring, kernel, kernel_padding):
-        """Of a part of the ring: y from the image's outermost row or column, then V's share."""
-        y = channel_conv3d(jnp.pad(border, [(0, 0), *padding, (0, 0)]), kernel_3d)[ring]
-        y = y + jnp.repeat(bias_3d, x.shape[-1])
-        return lax.conv_general_dilated(y, kernel, (1, 1), kernel_padding, dimension_numbers=_NHWC)
-
-    above = share(x[:, :1], [(p, 0), (p, p)], np.s_[:, :-1], kernel_2d[:p], [(0, p - 1), (0, 0)])
-    below = share(
-        x[:, -1:], [(0, p), (p, p)], np.s_[:, 1:], kernel_2d[p + 1 :], [(p - 1, 0), (0, 0)]
-    )
-    left = share(
-        x[:, :, :1], [(0, 0), (p, 0)], np.s_[:, :, :-1], kernel_2d[:, :p], [(p, p), (0, p - 1)]
-    )
-    right = share(
-        x[:, :, -1:], [(0, 0), (0, p)], np.s_[:, :, 1:], kernel_2d[:, p + 1 :], [(p, p), (p - 1, 0)]
-    )
-    z = z.at[:, :p].add(-above).at[:, -p:].add(-below)
-    return z.at[:, :, :p].add(-left).at[:, :, -p:].add(-right)
+def _meeting(k: int) -> np.ndarray:
+    """[2 k + 1, k, 3]: which q and r, of rows or columns, are in which offset of K."""
+    p = k // 2
+    q, r = np.arange(k)[:, None], np.arange(3)
+    first = [(q == i) & (r == 2) for i in range(p)]
+    all_lines = [q + r == u for u in range(k + 2)]
+    last = [(q == i) & (r == 0) for i in range(p + 1, k)]
+    return np.stack(first + all_lines + last)

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from packnet_jax.networks.channel_conv import channel_conv3d
-from packnet_jax.networks.fused_packing import fused_pack, is_cheaper
+from packnet_jax.networks.convolution import channel_conv3d, convolve
+from packnet_jax.networks.fused_packing import Composition, compose, fused_pack, is_cheaper
 from packnet_jax.networks.layers import ConvNormElu, group_norm, xavier_init
 
 Packing = Literal["fused", "reference"]
@@ -60,11 +60,12 @@ class _ConvParameters(nn.Module):
         return kernel, self.param("bias", nn.initializers.zeros, self.kernel_shape[-1:])
 
 
-class _FusedConvNormElu(nn.Module):
-    """`ChannelConv3d`, then `ConvNormElu`, whose parameters it has; see `fused_pack`."""
+class _PackedConvNormElu(nn.Module):
+    """A 3-D convolution whose parameters are given, then `ConvNormElu`, whose parameters it has."""
 
     features: int
     kernel_size: int
+    packing: Packing
 
     @nn.compact
     def __call__(
@@ -73,15 +74,48 @@ class _FusedConvNormElu(nn.Module):
         kernel_3d: Float[Array, "3 3 3 1 f"],
         bias_3d: Float[Array, "f"],
     ) -> Float[Array, "b h w {self.features}"]:
-        inputs = kernel_3d.shape[-1] * x.shape[-1]
-        shape = (self.kernel_size, self.kernel_size, inputs, self.features)
-        kernel, bias = _ConvParameters(shape, name="conv")()
-        x = fused_pack(x, kernel_3d, bias_3d, kernel, bias)
+        (b, h, w, channels), features = x.shape, kernel_3d.shape[-1]
+        shape = (self.kernel_size, self.kernel_size, features * channels, self.features)
+        parameters = (kernel_3d, bias_3d, *_ConvParameters(shape, name="conv")())
+        if self.is_mutable_collection("composed") and not self.is_initializing():
+            for name, value in compose(*parameters)._asdict().items():
+                self.put_variable("composed", name, value)
+        is_composed = self.has_variable("composed", "kernel")
+        if self.packing == "fused" and is_cheaper(
+            (b, h, w),
+            kernel_size=self.kernel_size,
+            features=features,
+            is_composed=is_composed,
+        ):
+            composition = self._stored() if is_composed else compose(*parameters)
+            x = fused_pack(x, composition)
+        else:
+            x = _two_convolutions(x, *parameters)
         return nn.elu(group_norm(name="norm")(x))
+
+    def _stored(self) -> Composition:
+        names = Composition._fields
+        return Composition(*(self.get_variable("composed", name) for name in names))
+
+
+def _two_convolutions(
+    x: Float[Array, "b h w c"],
+    kernel_3d: Float[Array, "3 3 3 1 f"],
+    bias_3d: Float[Array, "f"],
+    kernel_2d: Float[Array, "k k f*c o"],
+    bias_2d: Float[Array, "o"],
+) -> Float[Array, "b h w o"]:
+    """As the paper has it."""
+    volume = channel_conv3d(x, kernel_3d) + jnp.repeat(bias_3d, x.shape[-1])
+    return convolve(volume, kernel_2d) + bias_2d
 
 
 class Pack(nn.Module):
     """Halves the image: space to depth, 3-D convolution, then a block back to `features`.
+
+    With packing="fused" both convolutions are computed as one wherever that costs less. Their
+    composition is read from the collection "composed" where that has one (see `fold`), and else
+    made from the parameters, which are the same either way.
 
     Source: packnet-sfm networks/layers/packnet/layers01.py: PackLayerConv3d; PackNet paper, 3.3.
     """
@@ -89,20 +123,13 @@ class Pack(nn.Module):
     features: int
     kernel_size: int
     num_3d_features: int
-    packing: Packing = "reference"
+    packing: Packing = "fused"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 {self.features}"]:
-        x = space_to_depth(x)
-        if self.packing == "fused" and is_cheaper(
-            x.shape[:3], kernel_size=self.kernel_size, features=self.num_3d_features
-        ):
-            shape = (3, 3, 3, 1, self.num_3d_features)
-            kernel_3d, bias_3d = _ConvParameters(shape, name="conv3d")()
-            fused = _FusedConvNormElu(self.features, self.kernel_size, name="conv2d")
-            return fused(x, kernel_3d, bias_3d)
-        x = ChannelConv3d(self.num_3d_features, name="conv3d")(x)
-        return ConvNormElu(self.features, self.kernel_size, name="conv2d")(x)
+        kernel_3d, bias_3d = _ConvParameters((3, 3, 3, 1, self.num_3d_features), name="conv3d")()
+        convolve = _PackedConvNormElu(self.features, self.kernel_size, self.packing, name="conv2d")
+        return convolve(space_to_depth(x), kernel_3d, bias_3d)
 
 
 class Unpack(nn.Module):

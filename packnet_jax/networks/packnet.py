@@ -40,7 +40,7 @@ class PackNetEncoder(nn.Module):
     pack_kernels: tuple[int, int, int, int, int]
     num_3d_features: int
     dropout: float
-    packing: Packing = "reference"
+    packing: Packing = "fused"
 
     @nn.compact
     def __call__(self, rgb: Float[Array, "b h w 3"], *, train: bool) -> PackNetFeatures:
@@ -105,7 +105,8 @@ class PackNet(nn.Module):
     dropout: float = 0.0
     initial_inv_depth: float = 0.0
     """Where fresh weights start; 0 for a bias of zero, as in the original: 1."""
-    packing: Packing = "reference"
+    packing: Packing = "fused"
+    """How packing blocks compute; see `Pack`. The parameters are the same."""
 
     @property
     def inv_depth_range(self) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from packnet_jax.networks.channel_conv import channel_conv3d
+from packnet_jax.networks.convolution import channel_conv3d
 from packnet_jax.networks.packing import depth_to_space, space_to_depth
 
 

@@ -1,0 +1,67 @@
+"""Convolutions written so that compilers handle them well: the same sums, in another order."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+"""How 2-D convolutions here lay out images and kernels."""
+
+
+def convolve(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k c o"]
+) -> Float[Array, "b h w o"]:
+    """A 2-D convolution with k // 2 zeros around, whichever way costs less; k is odd."""
+    p = kernel.shape[0] // 2
+    padding = [(p, p), (p, p)]
+    b, h, w, _ = x.shape
+    if b * h * w < kernel.shape[-1]:
+        return conv2d_by_patches(x, kernel, padding)
+    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=NHWC)
+
+
+def conv2d_by_patches(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "i j c o"],
+    padding: Sequence[tuple[int, int]],
+) -> Float[Array, "b _ _ o"]:
+    """A 2-D convolution as one product of matrices: the patches under the kernel, and the kernel.
+
+    Copies each pixel i j times, but reads the kernel as it lies, and makes its gradient so; others
+    transpose both. It pays where the patches are smaller than the kernel, that is, where there are
+    fewer pixels than outputs.
+
+    Args:
+        padding: zeros before and after the rows, then the columns.
+    """
+    x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
+    rows, columns, _, outputs = kernel.shape
+    b, h, w, _ = x.shape
+    h, w = h - rows + 1, w - columns + 1
+    shifted = [x[:, i : i + h, j : j + w] for i in range(rows) for j in range(columns)]
+    patches = jnp.concatenate(shifted, axis=-1).reshape(b * h * w, -1)
+    return jnp.matmul(patches, kernel.reshape(-1, outputs)).reshape(b, h, w, outputs)
+
+
+def channel_conv3d(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 3 1 f"]
+) -> Float[Array, "b h w f*c"]:
+    """Convolves the volume (row, column, channel), zero padded by one, into f features.
+
+    The three rows under the kernel are stacked as input features, which leaves an ordinary 2-D
+    convolution over (column, channel): the same sums, but compilers handle it far better than a
+    3-D one with a single input feature.
+    """
+    b, h, w, c = x.shape
+    padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
+    rows = jnp.stack([padded[:, i : i + h] for i in range(3)], axis=-1)
+    planes = lax.conv_general_dilated(
+        rows.reshape(b * h, w, c, 3),
+        kernel[:, :, :, 0].transpose(1, 2, 0, 3),
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=NHWC,
+    )
+    return planes.swapaxes(-1, -2).reshape(b, h, w, kernel.shape[-1] * c)
