@@ -11,6 +11,8 @@ from benchmarks.timing import Measurement, time_rounds
 def measure_start(case: Case, rounds: int | None) -> Measurement:
     """Importing the trainer, or asking it for help.
 
+    The peak memory is at least this process's own, from which the others are forked.
+
     Raises:
         RuntimeError: the process fails.
     """

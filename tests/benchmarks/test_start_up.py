@@ -9,7 +9,7 @@ from benchmarks.start_up import measure_start
 def test_a_start_takes_time_and_memory():
     found = measure_start(Case("import", "json"), 2)
     assert len(found.seconds) == 2 and min(found.seconds) > 1e-3
-    assert found.peak_memory_bytes and 2**20 < found.peak_memory_bytes < 2**30
+    assert found.peak_memory_bytes and found.peak_memory_bytes > 2**20
 
 
 def test_a_start_that_fails_is_an_error():
