@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 from packnet_jax import sharding
 from packnet_jax.batch import Batch
 from packnet_jax.objectives.objective import Objective, Pictures, has_begun
-from packnet_jax.sfm import Networks, predict
+from packnet_jax.sfm import Networks, Variables, predict
 from packnet_jax.train.optim import LearningRates, apply_updates
 from packnet_jax.train.state import TrainState
 
@@ -120,18 +120,18 @@ def make_train_step(
         is_frozen = has_begun(state.step / num_steps, objective.frozen_from)
         gradients = _without(objective.frozen, learnt.gradients, is_frozen)
         gradient_norm = optax.tree.norm(gradients)
-        directions, opt_state = optimizer.update(gradients, state.opt_state, params)
-        directions = _without(objective.frozen, directions, is_frozen)  # Adam remembers
         rates = learning_rates(state.step)
-        params = apply_updates(params, directions, rates)
+
+        def update() -> tuple[Variables, Any]:
+            directions, opt_state = optimizer.update(gradients, state.opt_state, params)
+            directions = _without(objective.frozen, directions, is_frozen)  # Adam remembers
+            updated = apply_updates(params, directions, rates)
+            return {"params": updated, "batch_stats": learnt.batch_stats}, opt_state
 
         finite = jnp.isfinite(learnt.scalars["loss"]) & jnp.isfinite(gradient_norm)
         skipped = (~finite).astype(jnp.int32)
-        candidate = ({"params": params, "batch_stats": learnt.batch_stats}, opt_state)
-        kept = (state.variables, state.opt_state)
-        variables, opt_state = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old), candidate, kept
-        )
+        # As a branch of its own the update happens in place: no copies of the moments.
+        variables, opt_state = lax.cond(finite, update, lambda: (state.variables, state.opt_state))
         new_state = TrainState(
             step=state.step + 1,
             variables=variables,
