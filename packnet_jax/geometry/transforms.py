@@ -74,7 +74,14 @@ def apply_matrix(
 ) -> Float[Array, "*b i"]:
     """Matrix times vector in full precision on every device; leading axes broadcast.
 
-    A sum of scaled columns: it fuses into its surroundings, unlike a product or a reduction.
+    One sum for each element of the result: on CPU its gradient takes half the time of a sum of
+    scaled columns, and both fuse into their surroundings, unlike a product of matrices.
     """
-    columns = range(matrix.shape[-1])
-    return functools.reduce(jnp.add, [matrix[..., :, j] * vector[..., j, None] for j in columns])
+    rows, columns = (range(size) for size in matrix.shape[-2:])
+    return jnp.stack(
+        [
+            functools.reduce(jnp.add, [matrix[..., i, j] * vector[..., j] for j in columns])
+            for i in rows
+        ],
+        axis=-1,
+    )
