@@ -7,6 +7,7 @@ processors may treat apart.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +21,7 @@ from packnet_jax.batch import Batch
 from packnet_jax.config import ComputeDtype, ModelConfig, NetworkConfig, OptimConfig
 from packnet_jax.loss_config import LossConfig
 from packnet_jax.objectives.self_supervised import self_supervised
-from packnet_jax.sfm import Networks, infer_inv_depth, predict
+from packnet_jax.sfm import Networks, fold_for_evaluation, infer_inv_depth, predict
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import make_train_step
@@ -66,18 +67,21 @@ def networks_of(case: Case) -> Networks:
 def forward(
     depth_net: nn.Module, image_shape: tuple[int, int], batch: int, compute_dtype: ComputeDtype
 ) -> Program:
-    """The finest inverse depth of images: the network alone, in evaluation mode."""
-    networks = Networks(depth_net, None)
-    variables = _variable_shapes(networks, image_shape)
+    """The finest inverse depth of images: the network alone, in evaluation mode, weights folded."""
+    variables = _variable_shapes(Networks(depth_net, None), image_shape)
     rgb = _floats(batch, *image_shape, 3)
+    fold = partial(fold_for_evaluation, depth_net, compute_dtype=compute_dtype)
 
     def infer(variables, rgb):
         return infer_inv_depth(depth_net, variables, rgb, compute_dtype=compute_dtype)
 
     return Program(
         jax.jit(infer),
-        (variables, rgb),
-        lambda rng: (random_variables(variables, rng), jnp.array(rng.random(rgb.shape, "f4"))),
+        (jax.eval_shape(fold, variables), rgb),
+        lambda rng: (
+            fold(random_variables(variables, rng)),
+            jnp.array(rng.random(rgb.shape, "f4")),
+        ),
         batch,
         "images",
     )

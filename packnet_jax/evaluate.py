@@ -194,7 +194,7 @@ def _predictions(
     mesh: Mesh,
 ) -> Iterator[tuple[EvalExample, np.ndarray, np.ndarray]]:
     batch_size = -(-config.batch_size // mesh.size) * mesh.size  # the devices share it equally
-    own = fold_for_evaluation(depth_net, variables)
+    own = fold_for_evaluation(depth_net, variables, compute_dtype=config.compute_dtype)
     own = jax.device_put(own, sharding.replicated(mesh))
     for group in _groups(tqdm(examples, desc="evaluate", unit="image", leave=False), batch_size):
         filled = group + [group[-1]] * (batch_size - len(group))

@@ -153,7 +153,7 @@ class DepthPredictor:
         self.options = options or PredictorOptions()
         self._mesh = mesh or sharding.make_mesh(1)
         _check(depth_net, image_shape, self.options, self._mesh)
-        folded = fold_for_evaluation(depth_net, variables)
+        folded = fold_for_evaluation(depth_net, variables, compute_dtype=self.options.compute_dtype)
         self._variables = jax.device_put(folded, sharding.replicated(self._mesh))
         shape = (self.options.batch_size, *image_shape)
         on_mesh = sharding.batch_sharding(self._mesh)

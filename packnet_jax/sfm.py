@@ -212,13 +212,18 @@ def infer_with_ray_residual(
     return at_least_float32(output.inv_depth_pyramid[0]), at_least_float32(output.ray_surface)
 
 
-def fold_for_evaluation(depth_net: nn.Module, variables: Variables) -> Variables:
+def fold_for_evaluation(
+    depth_net: nn.Module, variables: Variables, *, compute_dtype: ComputeDtype = "float32"
+) -> Variables:
     """The depth network's variables alone, which give the same depth faster; see `networks.fold`.
 
     Args:
         variables: with or without the pose network's.
+        compute_dtype: with "bfloat16" weights are rounded here, once, instead of for each image.
     """
     own = fold(depth_net, variables_of_depth_net(variables))
+    weights = {name: own[name] for name in ("params", "composed") if name in own}
+    own |= _in_dtype(compute_dtype, weights)
     return {name: {"depth_net": collection} for name, collection in own.items()}
 
 
