@@ -1,7 +1,7 @@
 """How each benchmark is measured; runs in a process of its own, see `benchmarks/worker.py`.
 
-To add one, such as `serve` (latency of inference with resizing and transfers to and from the
-device): a function here, its line in `MEASURES`, its name and cases in `benchmarks/plan.py`.
+To add one: a function here, its line in `MEASURES`, its name and cases in `benchmarks/plan.py`. The
+latency of inference with resizing and transfers is measured by `benchmarks/latency.py`.
 """
 
 import itertools
@@ -86,7 +86,7 @@ def copy(size: int, dtype: Any) -> Program:
 
 
 def measure_input(case: Case, rounds: int | None) -> Measurement:
-    """Batches of `TrainPipeline` from a rendered street, in seconds of one processor core."""
+    """Packed batches of a rendered street by `TrainPipeline`, in seconds of one processor core."""
     shape, batch = (case.height or 0, case.width or 0), case.batch or 1
     with tempfile.TemporaryDirectory() as folder:
         pipeline = TrainPipeline(
@@ -99,9 +99,9 @@ def measure_input(case: Case, rounds: int | None) -> Measurement:
         )
         steps = itertools.count()
         for _ in range(pipeline.steps_per_epoch):  # every frame once
-            pipeline.batch(0, next(steps))
+            pipeline.packed(0, next(steps))
         seconds = time_rounds(
-            lambda: pipeline.batch(0, next(steps)), rounds=rounds, clock=time.process_time
+            lambda: pipeline.packed(0, next(steps)), rounds=rounds, clock=time.process_time
         )
     return Measurement(seconds, per_round=batch, unit="samples")
 

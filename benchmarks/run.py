@@ -6,10 +6,10 @@
 Without flags a machine with two CPU cores is done in less than 15 minutes: 192x640, batch 1,
 float32. Accelerators also take larger batches and pictures, and bfloat16. Benchmarks: machine
 (which is measured in any case: a large matmul in both types and a large copy, the peak that shares
-refer to), forward (a depth network alone, weights as they are stored), loss_and_gradients and
-train_step (photometric loss, with the pose network of the recipes in configs/), input (samples that
-one core prepares in a second), metrics, import (start-up), conversion (reading the original's
-checkpoints).
+refer to), forward (a depth network alone, weights folded as inference folds them),
+loss_and_gradients and train_step (photometric loss, with the pose network of the recipes in
+configs/), input (samples that one core prepares in a second), metrics, import (start-up),
+conversion (reading the original's checkpoints).
 
 Every case has a process of its own, so that its peak memory is its own, too: that of the device, or
 on CPUs of the process, compilation included. The exit status is 0, 1 where a case failed or took

@@ -118,6 +118,7 @@ class Pack(nn.Module):
     made from the parameters, which are the same either way.
 
     Source: packnet-sfm networks/layers/packnet/layers01.py: PackLayerConv3d; PackNet paper, 3.3.
+    Differs: "fused" sums in another order, and so rounds otherwise; half the work.
     """
 
     features: int
