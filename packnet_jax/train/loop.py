@@ -88,13 +88,15 @@ def train(
             dashboard.start(raw_config, state.variables["params"])
         batches = data.train.iterate(config.seed, first_step)
         placed = sharding.placed_ahead(batches, mesh)
+        # Said, as a compiler may replicate what is empty: the contexts of pictures alone.
+        to_floats = jax.jit(unpack, out_shardings=sharding.batch_sharding(mesh))
         watch = NonFiniteWatch(config.optim.max_nonfinite_steps)
         rates = Rates(config.train.batch_size)
         bar = tqdm(
             initial=first_step, total=num_steps, desc="train", unit="step", dynamic_ncols=True
         )
         for step in range(first_step, num_steps):
-            state, output = train_step(state, unpack(next(placed)))
+            state, output = train_step(state, to_floats(next(placed)))
             watch.check(output)
             rates.count_step()
             bar.update()

@@ -22,6 +22,7 @@ from packnet_jax.errors import DataError, PacknetError
 from packnet_jax.visualize import write_depth
 from tfds_builders.frames import Missing
 from tfds_builders.image_folder import ImageFolder
+from tfds_builders.pictures import decode_image
 from tfds_builders.stored_size import StoredSize
 
 
@@ -180,7 +181,7 @@ def test_resized_sets_keep_their_full_size_in_mind(tmp_path, write):
     )
     frames = list(builder.read_frames())
     assert len(frames) == 2
-    assert all(frame.image.shape == (16, 32, 3) for frame in frames)
+    assert all(decode_image(frame.image).shape == (16, 32, 3) for frame in frames)
     assert all(tuple(frame.extra["full_shape"]) == SHAPE for frame in frames)
     assert builder.extra_metadata["stored_crop"] == [8, 40, 0, 0]
 
