@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
@@ -19,6 +18,7 @@ from packnet_jax.networks.layers import (
     upsample_nearest_2x,
 )
 from packnet_jax.networks.norm import BatchNorm, at_least_float32
+from packnet_jax.networks.pooling import max_pool_3x3
 
 STAGE_SIZES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 STAGE_WIDTHS = (64, 128, 256, 512)
@@ -38,17 +38,6 @@ def residual_conv2d(features: int, kernel_size: int, *, name: str, stride: int =
         kernel_init=kaiming_fan_out_init,
         name=name,
     )
-
-
-def max_pool_3x3(x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
-    """The largest value around every second pixel; height and width are even.
-
-    Maxima of slices would be faster on CPU, but under jax 0.12 gradients then left the original's.
-
-    Source: torch.nn.MaxPool2d(3, stride=2, padding=1).
-    """
-    padding = ((0, 0), (1, 1), (1, 1), (0, 0))
-    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)
 
 
 class BasicBlock(nn.Module):

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from packnet_jax.networks.layers import conv2d, torch_default_init
 from packnet_jax.networks.norm import BatchNorm
-from packnet_jax.networks.resnet import max_pool_3x3
+from packnet_jax.networks.pooling import max_pool_3x3
 
 
 class SparseMap(NamedTuple):

@@ -35,7 +35,6 @@ from packnet_jax.networks.resnet import (
     ResNetDecoder,
     ResNetEncoder,
     Shortcut,
-    max_pool_3x3,
     residual_conv2d,
 )
 
@@ -165,29 +164,6 @@ def test_the_pose_decoder_answers_translation_then_rotation_of_the_first_frame()
     variables["params"]["pose_2"]["bias"] = jnp.arange(12.0)
     expected = POSE_SCALE * np.array([[3, 4, 5, 0, 1, 2]] * 2)
     np.testing.assert_allclose(net.apply(variables, x), expected, rtol=1e-6)
-
-
-def test_pooling_takes_the_largest_of_the_nine_around_every_second_pixel():
-    x = random_maps(1, 6, 8, 2)
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
-    expected = [
-        [padded[0, i : i + 3, j : j + 3].max((0, 1)) for j in range(0, 8, 2)]
-        for i in range(0, 6, 2)
-    ]
-    np.testing.assert_array_equal(max_pool_3x3(x)[0], expected)
-
-
-def test_the_gradient_of_pooling_goes_to_the_first_of_equal_values():
-    x = np.random.default_rng(0).integers(0, 3, (1, 6, 8, 2)).astype(np.float32)
-    weight = np.random.default_rng(1).normal(size=(1, 3, 4, 2)).astype(np.float32)
-    expected = np.zeros_like(x)
-    for i, j, c in np.ndindex(3, 4, 2):
-        rows = range(max(2 * i - 1, 0), 2 * i + 2)
-        columns = range(max(2 * j - 1, 0), 2 * j + 2)
-        pixels = [(0, row, column, c) for row in rows for column in columns]
-        expected[max(pixels, key=lambda pixel: x[pixel])] += weight[0, i, j, c]
-    gradient = jax.grad(lambda x: jnp.sum(weight * max_pool_3x3(x)))(x)
-    np.testing.assert_allclose(gradient, expected, atol=1e-6)
 
 
 def test_a_shortcut_is_the_input_where_the_shape_stays():
