@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from packnet_jax.bounds import at_least
-from packnet_jax.geometry.transforms import apply_matrix
+from packnet_jax.geometry.transforms import apply_matrix, scale_vectors
 
 NEAREST_Z = 1e-5
 """Points nearer than this (metres), or behind the camera, are projected as if they were here."""
@@ -94,7 +94,8 @@ def back_project(
     pixels_uv = pixel_grid(*depth.shape[-3:-1], dtype=depth.dtype)
     homogeneous = jnp.concatenate([pixels_uv, jnp.ones_like(pixels_uv[..., :1])], axis=-1)
     rays = apply_matrix(invert_intrinsics(K)[..., None, None, :, :], homogeneous)
-    return rays * depth
+    shape = jnp.broadcast_shapes(rays.shape, depth.shape)
+    return scale_vectors(jnp.broadcast_to(rays, shape), jnp.broadcast_to(depth[..., 0], shape[:-1]))
 
 
 def project(
@@ -108,4 +109,4 @@ def project(
     Differs: pixels instead of coordinates normalised to [-1, 1].
     """
     points = apply_matrix(K[..., None, None, :, :], points_cam)
-    return points[..., :2] / at_least(points[..., 2:], NEAREST_Z)
+    return scale_vectors(points[..., :2], 1 / at_least(points[..., 2], NEAREST_Z))

@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -65,6 +66,8 @@ def transform_points(
 
     Source: packnet-sfm geometry/pose.py: Pose.transform_points.
     """
+    batch = jnp.broadcast_shapes(a_T_b.shape[:-2], points.shape[:-3])
+    points = jnp.broadcast_to(points, batch + points.shape[-3:])  # gradients add up here, once
     a_T_b = a_T_b[..., None, None, :, :]
     return apply_matrix(a_T_b[..., :3, :3], points) + a_T_b[..., :3, 3]
 
@@ -85,3 +88,25 @@ def apply_matrix(
         ],
         axis=-1,
     )
+
+
+@jax.custom_jvp
+def scale_vectors(
+    vectors: Float[Array, "*b n"], factors: Float[Array, "*b"]
+) -> Float[Array, "*b n"]:
+    """Each vector times its own factor.
+
+    The gradient by the factors adds the few products element by element: left to jax it is a sum
+    over the last axis, on which XLA's CPU backend spends eight times as long.
+    """
+    return vectors * factors[..., None]
+
+
+@scale_vectors.defjvp
+def _scale_vectors_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    (vectors, factors), (d_vectors, d_factors) = primals, tangents
+    by_factors = [element * d_factors for element in jnp.unstack(vectors, axis=-1)]
+    tangent = d_vectors * factors[..., None] + jnp.stack(by_factors, axis=-1)
+    return scale_vectors(vectors, factors), tangent

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from packnet_jax.geometry.pinhole import back_project, project
-from packnet_jax.geometry.transforms import transform_points
+from packnet_jax.geometry.transforms import scale_vectors, transform_points
 
 PaddingMode = Literal["zeros", "border", "reflection"]
 
@@ -98,4 +98,4 @@ def _gather(image: Array, column: Array, row: Array) -> Array:
 
 
 def _lerp(first: Array, second: Array, weight: Array) -> Array:
-    return first + (second - first) * weight[..., None]
+    return first + scale_vectors(second - first, weight)

@@ -11,6 +11,7 @@ from packnet_jax.geometry.transforms import (
     invert_transform,
     make_transform,
     pose_vector_to_transform,
+    scale_vectors,
     transform_points,
 )
 
@@ -125,3 +126,23 @@ def test_applying_a_matrix_is_the_product(batch_shape):
         expected = np.einsum("...ij,...j->...i", matrix, vector)
         actual = apply_matrix(jnp.asarray(matrix), jnp.asarray(vector))
         np.testing.assert_allclose(actual, expected, atol=1e-14)
+
+
+def test_vectors_are_scaled_and_so_are_their_gradients():
+    def plain(vectors, factors):
+        return vectors * factors[..., None]
+
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        given, directions = (
+            (jnp.asarray(rng.normal(size=(2, 5, 3))), jnp.asarray(rng.normal(size=(2, 5))))
+            for _ in range(2)
+        )
+        weight = jnp.asarray(rng.normal(size=(2, 5, 3)))
+        scaled, vjp = jax.vjp(scale_vectors, *given)
+        expected, plain_vjp = jax.vjp(plain, *given)
+        np.testing.assert_array_equal(scaled, expected)
+        for actual, of_plain in zip(vjp(weight), plain_vjp(weight), strict=True):
+            np.testing.assert_allclose(actual, of_plain, rtol=1e-14)
+        _, tangent = jax.jvp(scale_vectors, given, directions)
+        np.testing.assert_allclose(tangent, jax.jvp(plain, given, directions)[1], rtol=1e-14)
