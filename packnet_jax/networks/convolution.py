@@ -1,6 +1,7 @@
 """Convolutions written so that compilers handle them well: the same sums, in another order."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
@@ -10,22 +11,51 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 """How 2-D convolutions here lay out images and kernels."""
 
 
+def conv_general_dilated(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "i j c o"],
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    *,
+    lhs_dilation: Sequence[int] = (1, 1),
+    rhs_dilation: Sequence[int] = (1, 1),
+    dimension_numbers: Any = NHWC,
+    feature_group_count: int = 1,
+    precision: lax.PrecisionLike = None,
+) -> Float[Array, "b _ _ o"]:
+    """`lax.conv_general_dilated` for the layers of flax, by patches where that costs less."""
+    spread = (*window_strides, *lhs_dilation, *rhs_dilation, feature_group_count)
+    b, h, w, _ = x.shape
+    is_small = all(n == 1 for n in spread) and b * h * w < kernel.shape[-1]
+    if is_small and not isinstance(padding, str):
+        return conv2d_by_patches(x, kernel, padding, precision=precision)
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides,
+        padding,
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation,
+        dimension_numbers=dimension_numbers,
+        feature_group_count=feature_group_count,
+        precision=precision,
+    )
+
+
 def convolve(
     x: Float[Array, "b h w c"], kernel: Float[Array, "k k c o"]
 ) -> Float[Array, "b h w o"]:
     """A 2-D convolution with k // 2 zeros around, whichever way costs less; k is odd."""
     p = kernel.shape[0] // 2
-    padding = [(p, p), (p, p)]
-    b, h, w, _ = x.shape
-    if b * h * w < kernel.shape[-1]:
-        return conv2d_by_patches(x, kernel, padding)
-    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=NHWC)
+    return conv_general_dilated(x, kernel, (1, 1), [(p, p), (p, p)])
 
 
 def conv2d_by_patches(
     x: Float[Array, "b h w c"],
     kernel: Float[Array, "i j c o"],
     padding: Sequence[tuple[int, int]],
+    *,
+    precision: lax.PrecisionLike = None,
 ) -> Float[Array, "b _ _ o"]:
     """A 2-D convolution as one product of matrices: the patches under the kernel, and the kernel.
 
@@ -42,7 +72,9 @@ def conv2d_by_patches(
     h, w = h - rows + 1, w - columns + 1
     shifted = [x[:, i : i + h, j : j + w] for i in range(rows) for j in range(columns)]
     patches = jnp.concatenate(shifted, axis=-1).reshape(b * h * w, -1)
-    return jnp.matmul(patches, kernel.reshape(-1, outputs)).reshape(b, h, w, outputs)
+    return jnp.matmul(patches, kernel.reshape(-1, outputs), precision=precision).reshape(
+        b, h, w, outputs
+    )
 
 
 def channel_conv3d(

@@ -8,6 +8,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer, variance_scaling, xavier_uniform
 from jaxtyping import Array, Float
 
+from packnet_jax.networks.convolution import conv_general_dilated
 from packnet_jax.networks.norm import at_least_float32
 
 torch_default_init = variance_scaling(1 / 3, "fan_in", "uniform")
@@ -76,6 +77,7 @@ def conv2d(
         strides=(stride, stride),
         padding=((pad, pad), (pad, pad)),
         use_bias=use_bias,
+        conv_general_dilated=conv_general_dilated,
         kernel_init=kernel_init,
         bias_init=bias_init,
         name=name,
@@ -167,7 +169,8 @@ class ReflectConv(nn.Module):
         return nn.Conv(
             self.features,
             (3, 3),
-            padding="VALID",
+            padding=((0, 0), (0, 0)),
+            conv_general_dilated=conv_general_dilated,
             kernel_init=torch_default_init,
             bias_init=self.bias_init or bias_init_for_fan_in(9 * x.shape[-1]),
             name="conv",

@@ -4,9 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from jax import lax
 
-from packnet_jax.networks.convolution import NHWC, conv2d_by_patches, convolve
+from packnet_jax.networks.convolution import (
+    NHWC,
+    conv2d_by_patches,
+    conv_general_dilated,
+    convolve,
+)
 
 
 def case(height, width, kernel=(3, 3), channels=3, outputs=4):
@@ -48,3 +54,29 @@ def test_a_product_it_is_where_there_are_fewer_pixels_than_outputs(outputs, is_p
         expected = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
         np.testing.assert_allclose(convolve(x, kernel), expected, atol=1e-12)
     assert ("dot_general" in str(jax.make_jaxpr(convolve)(x, kernel))) == is_product
+
+
+@pytest.mark.parametrize(
+    "options, is_product",
+    [
+        ({}, True),
+        ({"padding": "SAME"}, False),
+        ({"padding": ((2, 0), (1, 1))}, True),
+        ({"strides": (2, 2)}, False),
+        ({"kernel_dilation": 2}, False),
+        ({"input_dilation": 2}, False),
+        ({"feature_group_count": 3, "features": 72}, False),
+    ],
+)
+def test_a_layer_is_that_of_flax_and_a_product_where_it_may_be(options, is_product):
+    fixed = {"kernel_size": (3, 3), "param_dtype": jnp.float64}
+    options = fixed | {"features": 71, "padding": ((1, 1), (1, 1))} | options
+    with jax.enable_x64(True):
+        x, _ = case(5, 7)
+        plain, ours = (
+            nn.Conv(**options),
+            nn.Conv(**options, conv_general_dilated=conv_general_dilated),
+        )
+        variables = plain.init(jax.random.key(0), x)
+        np.testing.assert_allclose(ours.apply(variables, x), plain.apply(variables, x), atol=1e-12)
+        assert ("dot_general" in str(jax.make_jaxpr(ours.apply)(variables, x))) == is_product

@@ -34,10 +34,12 @@ def image(height, width, channels=3, dtype=np.float64):
     return jnp.asarray(np.random.default_rng(1).normal(size=(2, height, width, channels)), dtype)
 
 
+@jax.jit
 def one_convolution(x, *weights):
     return fused_pack(x, compose(*weights))
 
 
+@jax.jit
 def two_convolutions(x, kernel_3d, bias_3d, kernel_2d, bias_2d):
     x = channel_conv3d(x, kernel_3d) + jnp.repeat(bias_3d, x.shape[-1])
     return (
@@ -67,7 +69,7 @@ def test_every_gradient_equals_that_of_two_convolutions(kernel_size):
 
         def gradients(function):
             total = lambda *arguments: jnp.sum(weight * jnp.square(function(*arguments)))  # noqa: E731
-            return jax.grad(total, argnums=range(5))(x, *weights)
+            return jax.jit(jax.grad(total, argnums=range(5)))(x, *weights)
 
         for actual, expected in zip(
             gradients(one_convolution), gradients(two_convolutions), strict=True
