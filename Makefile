@@ -18,16 +18,16 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m packnet_jax.main --config=configs/demo.py --workdir=$(WORKDIR)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak"
 
 quick: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak and not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak and not slow"
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m soak
 
 parity: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak" --parity=docs/parity.md
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak" --parity=docs/parity.md
 
 coverage-table: $(VENV)/.installed
 	$(BIN)/python -m tests.coverage_table

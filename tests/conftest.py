@@ -1,4 +1,5 @@
-"""Four CPU devices for every test, set before jax is first used; the table of golden parity."""
+"""Four CPU devices for every test, set before jax is first used, and one cache of compiled programs
+for all workers; the table of golden parity."""
 
 import json
 import os
@@ -25,6 +26,8 @@ the original's own float32 run differs from its float64 run, in the same units, 
 """
 rows: list[parity_lib.Row] = []
 compiled = cli.share_compiled()
+jax.config.update("jax_compilation_cache_dir", os.environ[cli.COMPILED])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def pytest_addoption(parser):
