@@ -56,4 +56,4 @@ def test_the_program_prints_and_writes_a_row_for_each(tmp_path):
     assert one[:5] == ["forward", "DepthResNet18", "64x64", "1", "float32"] and many[3] == "64"
     held, temporaries, together = (float(cell.removesuffix(" GiB")) for cell in many[6:])
     assert together == pytest.approx(held + temporaries, abs=0.011)
-    assert together > float(one[8].removesuffix(" GiB")) > 0.05
+    assert together > float(one[8].removesuffix(" GiB")) > 0.04
