@@ -18,6 +18,7 @@ from flax import linen as nn
 from benchmarks.plan import Case
 from packnet_jax import sharding
 from packnet_jax.batch import Batch
+from packnet_jax.compilation import inference_options
 from packnet_jax.config import ComputeDtype, ModelConfig, NetworkConfig, OptimConfig
 from packnet_jax.loss_config import LossConfig
 from packnet_jax.objectives.self_supervised import self_supervised
@@ -76,7 +77,7 @@ def forward(
         return infer_inv_depth(depth_net, variables, rgb, compute_dtype=compute_dtype)
 
     return Program(
-        jax.jit(infer),
+        jax.jit(infer, compiler_options=inference_options()),
         (jax.eval_shape(fold, variables), rgb),
         lambda rng: (
             fold(random_variables(variables, rng)),

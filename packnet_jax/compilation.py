@@ -26,6 +26,11 @@ CPU_FIELDS = ("vendor_id", "cpu family", "model", "flags")
 CPU_FIELDS_OF_ARM = ("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features")
 CPU_INFO = Path("/proc/cpuinfo")
 
+INFERENCE_ON_CPU: dict[str, str | bool] = {
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"
+}
+"""Products alone go to YNNPACK."""
+
 
 def keep_compiled() -> Path | None:
     """Keeps compiled programs in the user's cache folder, for this process and those after it.
@@ -98,6 +103,27 @@ def num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def inference_options() -> dict[str, str | bool]:
+    """XLA's options for programs of a network that only predicts; for `compiler_options` of jax.
+
+    On CPU XLA hands sums to YNNPACK, around which loops fuse worse: without that a residual network
+    takes a fifth less time, and inverse depth moves by 2e-6 of itself. Training keeps XLA's
+    defaults: its rounding stays that of the golden trajectories.
+
+    Options of that kind come and go. One that this XLA lacks is a warning, and is left out.
+    """
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda x: x).lower(0.0).compile(compiler_options=INFERENCE_ON_CPU)
+    except jax.errors.JaxRuntimeError as error:
+        logging.warning(
+            "Inference may be slower than it could be under jax %s: %s", jax.__version__, error
+        )
+        return {}
+    return INFERENCE_ON_CPU
 
 
 def remove_oldest(folder: Path, *, max_bytes: int) -> None:

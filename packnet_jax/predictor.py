@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, UInt8
 from numpy import ndarray
 
 from packnet_jax import sharding
+from packnet_jax.compilation import inference_options
 from packnet_jax.config import ComputeDtype
 from packnet_jax.data_config import SHAPE_MULTIPLE
 from packnet_jax.depth_maps import fuse_flipped, inv_depth_to_depth
@@ -164,7 +165,7 @@ class DepthPredictor:
         program = jax.jit(partial(_predict, depth_net, options=self.options))
         self._compiled = program.lower(
             self._variables, rgb, input_depth if self.options.input_depth else None
-        ).compile()
+        ).compile(compiler_options=inference_options())
 
     @classmethod
     def load(

@@ -173,3 +173,21 @@ def test_the_clock_counts_each_program_once_and_stops():
     assert "1 programs anew, 0 from the cache" in str(clock)
     jax.jit(other)(values)
     assert clock.num_programs == 1
+
+
+def test_this_jax_knows_the_options_of_inference():
+    options = compilation.inference_options()
+    assert options == compilation.INFERENCE_ON_CPU
+    doubled = jax.jit(lambda x: 2 * x, compiler_options=options)
+    assert doubled(3) == 6
+
+
+def test_an_option_that_this_jax_lacks_is_left_out_with_a_warning(monkeypatch, caplog):
+    monkeypatch.setattr(compilation, "INFERENCE_ON_CPU", {"xla_cpu_no_such_option": "a"})
+    assert not compilation.inference_options()
+    assert "xla_cpu_no_such_option" in caplog.text
+
+
+def test_other_devices_have_no_options(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert not compilation.inference_options()

@@ -1,11 +1,15 @@
 """Convolutions written so that compilers handle them well: the same sums, in another order."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+from packnet_jax.networks.kernel_gradient import Padding, kernel_gradient
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 """How 2-D convolutions here lay out images and kernels."""
@@ -23,23 +27,24 @@ def conv_general_dilated(
     feature_group_count: int = 1,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "b _ _ o"]:
-    """`lax.conv_general_dilated` for the layers of flax, by patches where that costs less."""
+    """`lax.conv_general_dilated` for the layers of flax, or one of those below where they serve."""
     spread = (*window_strides, *lhs_dilation, *rhs_dilation, feature_group_count)
+    if isinstance(padding, str) or any(n != 1 for n in spread):
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides,
+            padding,
+            lhs_dilation=lhs_dilation,
+            rhs_dilation=rhs_dilation,
+            dimension_numbers=dimension_numbers,
+            feature_group_count=feature_group_count,
+            precision=precision,
+        )
+    rows, columns = padding
     b, h, w, _ = x.shape
-    is_small = all(n == 1 for n in spread) and b * h * w < kernel.shape[-1]
-    if is_small and not isinstance(padding, str):
-        return conv2d_by_patches(x, kernel, padding, precision=precision)
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides,
-        padding,
-        lhs_dilation=lhs_dilation,
-        rhs_dilation=rhs_dilation,
-        dimension_numbers=dimension_numbers,
-        feature_group_count=feature_group_count,
-        precision=precision,
-    )
+    way = conv2d_by_patches if b * h * w < kernel.shape[-1] else conv2d
+    return way(x, kernel, (rows, columns), precision)
 
 
 def convolve(
@@ -53,8 +58,7 @@ def convolve(
 def conv2d_by_patches(
     x: Float[Array, "b h w c"],
     kernel: Float[Array, "i j c o"],
-    padding: Sequence[tuple[int, int]],
-    *,
+    padding: Padding,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "b _ _ o"]:
     """A 2-D convolution as one product of matrices: the patches under the kernel, and the kernel.
@@ -62,9 +66,6 @@ def conv2d_by_patches(
     Copies each pixel i j times, but reads the kernel as it lies, and makes its gradient so; others
     transpose both. It pays where the patches are smaller than the kernel, that is, where there are
     fewer pixels than outputs.
-
-    Args:
-        padding: zeros before and after the rows, then the columns.
     """
     x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
     rows, columns, _, outputs = kernel.shape
@@ -75,6 +76,45 @@ def conv2d_by_patches(
     return jnp.matmul(patches, kernel.reshape(-1, outputs), precision=precision).reshape(
         b, h, w, outputs
     )
+
+
+def _conv2d(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "i j c o"],
+    padding: Padding,
+    precision: lax.PrecisionLike = None,
+) -> Float[Array, "b _ _ o"]:
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), padding, dimension_numbers=NHWC, precision=precision
+    )
+
+
+conv2d = jax.custom_vjp(_conv2d, nondiff_argnums=(2, 3))
+"""A 2-D convolution. On CPU its gradient by the kernel is that of `kernel_gradient.py`."""
+
+
+def _forward(
+    x: Array, kernel: Array, padding: Padding, precision: lax.PrecisionLike
+) -> tuple[Array, tuple[Array, Array]]:
+    return _conv2d(x, kernel, padding, precision), (x, kernel)
+
+
+def _backward(
+    padding: Padding, precision: lax.PrecisionLike, inputs: tuple[Array, Array], gradient: Array
+) -> tuple[Array, Array]:
+    x, kernel = inputs
+
+    def by_kernel(x: Array, gradient: Array) -> Array:
+        return jax.vjp(lambda kernel: _conv2d(x, kernel, padding, precision), kernel)[1](gradient)[
+            0
+        ]
+
+    (by_x,) = jax.vjp(lambda x: _conv2d(x, kernel, padding, precision), x)[1](gradient)
+    correlate = partial(kernel_gradient, padding=padding, precision=precision)
+    return by_x, lax.platform_dependent(x, gradient, cpu=correlate, default=by_kernel)
+
+
+conv2d.defvjp(_forward, _backward)
 
 
 def channel_conv3d(
@@ -89,11 +129,9 @@ def channel_conv3d(
     b, h, w, c = x.shape
     padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
     rows = jnp.stack([padded[:, i : i + h] for i in range(3)], axis=-1)
-    planes = lax.conv_general_dilated(
+    planes = conv2d(
         rows.reshape(b * h, w, c, 3),
         kernel[:, :, :, 0].transpose(1, 2, 0, 3),
-        window_strides=(1, 1),
-        padding="SAME",
-        dimension_numbers=NHWC,
+        ((1, 1), (1, 1)),
     )
     return planes.swapaxes(-1, -2).reshape(b, h, w, kernel.shape[-1] * c)

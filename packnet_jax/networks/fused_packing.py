@@ -46,7 +46,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from packnet_jax.networks.convolution import NHWC, convolve
+from packnet_jax.networks.convolution import conv2d, convolve
 from packnet_jax.networks.norm import at_least_float32
 
 _EXACT = lax.Precision.HIGHEST  # kernels keep float32 where images may not
@@ -76,12 +76,10 @@ def fused_pack(x: Float[Array, "b h w c"], composition: Composition) -> Float[Ar
     k = ones_kernel.shape[0]
     z = convolve(jnp.ones((1, h, w, 1), x.dtype), ones_kernel) + bias
     for row, column in itertools.product(_lines(h, k), _lines(w, k)):
-        part = lax.conv_general_dilated(
+        part = conv2d(
             x[:, row.of_image, column.of_image],
             kernel[row.of_kernel, column.of_kernel],
-            (1, 1),
             (row.padding, column.padding),
-            dimension_numbers=NHWC,
         )
         around = ((0, 0), row.around, column.around, (0, 0))
         z = z + row.sign * column.sign * jnp.pad(part, around)
