@@ -18,8 +18,9 @@ from absl import flags
 from tqdm import tqdm
 
 from benchmarks import choice_flags, table
-from benchmarks.choice_flags import MARKDOWN, parse_choice, writable
+from benchmarks.choice_flags import MARKDOWN, parse_choice
 from benchmarks.measure import plan_memory
+from benchmarks.output_files import writable
 from benchmarks.plan import PROGRAMS, Grid, known
 from benchmarks.programs import make_program
 from packnet_jax.command_line import begin, run_program

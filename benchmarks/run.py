@@ -23,8 +23,9 @@ from functools import partial
 from absl import flags
 
 from benchmarks import choice_flags, table
-from benchmarks.choice_flags import MARKDOWN, parse_choice, writable
+from benchmarks.choice_flags import MARKDOWN, parse_choice
 from benchmarks.measure_all import measure_all, measure_apart
+from benchmarks.output_files import writable
 from benchmarks.records import Record
 from packnet_jax.command_line import begin, run_program
 from packnet_jax.visualize import write_atomically

@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.records import Record
 
 CASE_HEADER = ("benchmark", "network", "size", "batch", "dtype", "packing")
-"""Columns of words; those of numbers, after them, stand to the right."""
+"""Columns of words."""
 
 HEADER = (
     *CASE_HEADER,
@@ -26,14 +26,24 @@ def markdown(records: Sequence[Record]) -> str:
     return layout(_title(records), HEADER, [_row(record) for record in records])
 
 
-def layout(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A line and a table below it, which can be read as it stands, too."""
+def layout(
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    words: int = len(CASE_HEADER),
+) -> str:
+    """A line and a table below it, which can be read as it stands, too.
+
+    Args:
+        words: how many columns hold words; those of numbers, after them, stand to the right.
+    """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     columns = range(len(header))
-    rule = ["-" * w if i < len(CASE_HEADER) else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    rule = ["-" * w if i < words else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
 
     def line(row: Sequence[str]) -> str:
-        aligned = (str.ljust if i < len(CASE_HEADER) else str.rjust for i in columns)
+        aligned = (str.ljust if i < words else str.rjust for i in columns)
         cells = (align(cell, w) for align, cell, w in zip(aligned, row, widths, strict=True))
         return f"| {' | '.join(cells)} |"
 
