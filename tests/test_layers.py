@@ -33,6 +33,7 @@ LAYERS = {
     "packnet_jax.networks": 2,
     "packnet_jax.ray_template": 2,
     "packnet_jax.checkpoint": 2,
+    "packnet_jax.digests": 1,
     "packnet_jax.point_cloud": 2,
     "packnet_jax.convert": 3,
     "packnet_jax.sfm": 3,
