@@ -6,6 +6,8 @@ a depth map when it is asked for, so that a context frame never pays for depth.
 
 import dataclasses
 import fcntl
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -156,6 +158,13 @@ class FrameStore:
         self.mask = _array(metadata, "mask")
         """Which pixels of every picture count, bool [h, w] at its full size; None if all do."""
         self._source = source
+
+    def fingerprint(self) -> str:
+        """Of which frames there are, in which order; their pixels are not looked at."""
+        streams = [dict(stream) for stream in self.streams]
+        described = [self.name, len(self), streams, self.targets.tolist(), self.has_pose]
+        text = json.dumps(described, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self._source)
