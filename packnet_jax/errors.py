@@ -1,6 +1,7 @@
 """Errors that a user can cause and mend; catch `PacknetError` to catch them all."""
 
 import os
+import re
 
 
 class PacknetError(Exception):
@@ -33,6 +34,8 @@ def reason(error: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno:
             return f"{os.strerror(cause.errno)}: {cause.filename or ''}".rstrip(": ")
+        if number := re.search("os_error_code='([0-9]+)'", str(cause)):  # TensorStore's way
+            return os.strerror(int(number[1]))
         cause = cause.__cause__
     return first_line(error)
 

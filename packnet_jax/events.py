@@ -32,6 +32,8 @@ from absl import logging
 from tqdm import tqdm
 
 EVENTS = "events.jsonl"
+MAX_LOGGED = 2000
+"""Characters of a warning; libraries may log pages."""
 
 
 class EventLog:
@@ -134,7 +136,8 @@ class _Warnings(python_logging.Handler):
         self._log = log
 
     def emit(self, record: python_logging.LogRecord) -> None:
-        self._log.keep("warning", record.getMessage(), level=record.levelname.lower())
+        message = record.getMessage()[:MAX_LOGGED]
+        self._log.keep("warning", message, level=record.levelname.lower())
 
 
 def _ends_within_a_line(path: Path) -> bool:
