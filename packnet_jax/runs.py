@@ -30,6 +30,7 @@ from packnet_jax.ray_template import RUN_TEMPLATE, save_template
 from packnet_jax.report import Report
 from packnet_jax.run_changes import changes_between
 from packnet_jax.sfm import Networks, takes_input_depth
+from packnet_jax.signals import leave_on_sigterm
 from packnet_jax.train.loop import train
 from packnet_jax.trained import TrainedNetwork, load_depth_network, load_pose_network
 from packnet_jax.visualize import write_atomically
@@ -69,6 +70,7 @@ def train_run(config: Config, *, workdir: Path, allow_changes: bool = False) -> 
         only_run(workdir) if process == 0 else nullcontext(),
         event_log(workdir, process=process) as events,
         system_errors_named(workdir),
+        leave_on_sigterm(),
     ):
         prepare_run(workdir, config, allow_changes=allow_changes)
         if not checkpoint.has_checkpoint(workdir):

@@ -26,7 +26,7 @@ def make_workdir(workdir: Path) -> None:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         write_atomically(workdir / ".writable", b"")
-        (workdir / ".writable").unlink()
+        (workdir / ".writable").unlink(missing_ok=True)  # an evaluation may do the same
     except OSError as error:
         raise ConfigError(f"--workdir: {workdir} can not be written ({error})") from error
 

@@ -20,6 +20,7 @@ from killing import Watched, after_steps, assert_same_end, during_save, final_st
 from packnet_jax import config as config_lib
 from packnet_jax import runs, trained
 from packnet_jax.checkpoint import Checkpointer
+from packnet_jax.data.open import open_data_sets
 from packnet_jax.errors import DataError, PacknetError
 from packnet_jax.events import read_events
 from packnet_jax.sfm import Networks
@@ -218,6 +219,21 @@ def test_a_folder_that_becomes_read_only_is_named_and_costs_nothing_that_was_sav
         monkeypatch.setattr(Networks, "from_config", lambda *_: tiny.NETWORKS)
         runs.train_run(config, workdir=disk / "run")
         assert final_state(disk / "run", 6)
+
+
+@pytest.mark.slow
+def test_a_data_set_that_does_not_fit_on_its_disk_is_named_and_built_once_there_is_space(
+    config, tmp_path
+):
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        cramped = dataclasses.replace(
+            config, data=dataclasses.replace(config.data, tfds_dir=str(disk))
+        )
+        with pytest.raises(DataError, match=r"can not be built .*No space left on device"):
+            open_data_sets(cramped)
+        assert not shards(cramped)
+        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+        assert len(open_data_sets(cramped).train) == 4
 
 
 def shards(config) -> list[Path]:

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from packnet_jax.signals import stop_signal
+from packnet_jax.signals import Preempted, leave_on_sigterm, stop_signal
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +42,14 @@ def test_further_sigterms_leave_what_is_being_saved(capfd):
             os.kill(os.getpid(), signal.SIGTERM)
     assert stop.received == signal.SIGTERM
     assert capfd.readouterr().out.count("saving") == 1
+
+
+def test_where_there_is_nothing_to_save_sigterm_leaves_with_status_0():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Preempted) as left, leave_on_sigterm():
+        with stop_signal("saving") as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert left.value.code == 0
+    assert signal.getsignal(signal.SIGTERM) == before
