@@ -4,9 +4,13 @@ A checkpoint is a folder `checkpoints/<step>` with the items `variables` (`param
 `training` (step, optimiser state, counters), `config`, and `metrics` if it was evaluated. Weights
 that came from elsewhere are step 0, with `origin` and without `training`. Orbax writes under
 another name and renames when all is there, so a kill at any moment leaves the checkpoints before.
+`SHA256SUMS` is among what is renamed: a checkpoint that has changed since is never restored.
 """
 
 import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +21,8 @@ from flax.traverse_util import flatten_dict
 from orbax.checkpoint import checkpoint_managers
 
 from packnet_jax import config as config_lib
-from packnet_jax.errors import CheckpointError
+from packnet_jax.digests import raise_if_damaged, write_digests
+from packnet_jax.errors import CheckpointError, first_line, reason
 from packnet_jax.quiet import without_warnings
 
 VARIABLES, TRAINING, CONFIG, ORIGIN = "variables", "training", "config", "origin"
@@ -43,23 +48,35 @@ class Checkpointer:
             ),
         ]
         self.folder = workdir.resolve() / CHECKPOINTS
-        _remove_unfinished(self.folder)
-        self._manager = ocp.CheckpointManager(
-            self.folder,
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-                # Only with this does Orbax store the metrics, without which a resumed run would
-                # not know its best checkpoints and delete them.
-                best_fn=lambda metrics: metrics[monitor],
-                step_format_fixed_length=STEP_DIGITS,
-            ),
-        )
+        self._unconfirmed: list[int] = []
+        with _clear_errors(self.folder, "opened"):
+            _remove_unfinished(self.folder)
+            self._manager = ocp.CheckpointManager(
+                self.folder,
+                options=ocp.CheckpointManagerOptions(
+                    preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                    # Only with this does Orbax store the metrics, without which a resumed run would
+                    # not know its best checkpoints and delete them.
+                    best_fn=lambda metrics: metrics[monitor],
+                    step_format_fixed_length=STEP_DIGITS,
+                    # Called when all files are there, before the folder gets its name.
+                    async_options=ocp.AsyncOptions(post_finalization_callback=self._write_digests),
+                ),
+            )
 
     def __enter__(self) -> "Checkpointer":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        try:
+            self.wait()
+        except CheckpointError as failed:
+            if error is None:
+                raise
+            logging.error("%s", failed)  # what is raised already tells more
+        finally:
+            with suppress(Exception):  # waiting has told of all that failed
+                self._manager.close()
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, oldest first."""
@@ -74,10 +91,15 @@ class Checkpointer:
         config: dict[str, Any],
         metrics: dict[str, float] | None = None,
     ) -> None:
-        """Saves in the background, unless this step is saved already."""
+        """Saves in the background, unless this step is saved already.
+
+        Raises:
+            CheckpointError: this one, or the one before, can not be written.
+        """
         if step in self._manager.all_steps():
             return
-        with without_warnings():  # that some checkpoints carry no metrics
+        # Orbax warns that some checkpoints carry no metrics.
+        with _clear_errors(self.folder, "written"), without_warnings():
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -90,10 +112,39 @@ class Checkpointer:
                 metrics=metrics,
                 force=True,
             )
+            self._unconfirmed.append(step)
 
     def wait(self) -> None:
-        """Returns when everything is on disk."""
-        self._manager.wait_until_finished()
+        """Returns when everything is on disk.
+
+        Raises:
+            CheckpointError: it can not be written.
+        """
+        with _clear_errors(self.folder, "written"):
+            self._manager.wait_until_finished()
+
+    def confirmed(self) -> list[int]:
+        """The steps that are on disk, and were not when this was asked last; quick.
+
+        Raises:
+            CheckpointError: one can not be written.
+        """
+        if not self._unconfirmed:
+            return []
+        with _clear_errors(self.folder, "written"):
+            self._manager.check_for_errors()
+        there = [step for step in self._unconfirmed if self.step_folder(step).is_dir()]
+        self._unconfirmed = [step for step in self._unconfirmed if step not in there]
+        return there
+
+    def step_folder(self, step: int) -> Path:
+        """Of a checkpoint, whether it is there or not."""
+        return self.folder / f"{step:0{STEP_DIGITS}d}"
+
+    def _write_digests(self) -> None:
+        if jax.process_index() == 0:
+            for unfinished in ocp.path.step.all_temporary_paths(self.folder):
+                write_digests(Path(unfinished.get()))
 
     def restore_latest(self, variables: Any, training: Any) -> tuple[Any, Any] | None:
         """The newest readable checkpoint, or None where there is none yet.
@@ -105,36 +156,68 @@ class Checkpointer:
         Raises:
             CheckpointError: there are checkpoints, and none of them can be read.
         """
-        failures = []
+        failures: dict[int, str] = {}
+
+        def told() -> str:
+            return "; ".join(f"step {number}: {why}" for number, why in failures.items())
+
         for step in reversed(self.steps()):
-            if not (self.folder / f"{step:0{STEP_DIGITS}d}" / TRAINING).is_dir():
-                failures.append(f"step {step}: weights from elsewhere, with no training to go on")
-                continue
             try:
-                restored = self._manager.restore(
-                    step,
-                    args=ocp.args.Composite(
-                        **{
-                            VARIABLES: ocp.args.StandardRestore(variables),
-                            TRAINING: ocp.args.StandardRestore(training),
-                        }
-                    ),
-                )
-            except Exception as error:  # Orbax raises bare exceptions for damaged arrays
-                failures.append(f"step {step}: {_first_line(error)}")
-                logging.error("Checkpoint %s/%d can not be read: %s", self.folder, step, error)
+                restored = self._restore(step, variables, training)
+            except CheckpointError as error:
+                failures[step] = str(error)
+                logging.error("Checkpoint %s/%d can not be used: %s", self.folder, step, error)
                 continue
             if failures:
-                logging.warning("Resuming from step %d; newer ones are damaged: %s", step, failures)
-            return restored[VARIABLES], restored[TRAINING]
+                logging.warning("Resuming from step %d; newer ones are damaged: %s", step, told())
+                self._set_aside(failures)
+            return restored
         if failures:
             raise CheckpointError(
-                f"{self.folder}: no checkpoint can be read ({'; '.join(failures)}). If the "
+                f"{self.folder}: no checkpoint can be read ({told()}). If the "
                 "networks in the configuration have changed, start in another --workdir; to start "
                 "from its weights, there, too, with --config.init.model=DIR; else restore the "
                 "folder from a copy"
             )
         return None
+
+    def _restore(self, step: int, variables: Any, training: Any) -> tuple[Any, Any]:
+        folder = self.step_folder(step)
+        if not (folder / TRAINING).is_dir():
+            raise CheckpointError("weights from elsewhere, with no training to go on")
+        raise_if_damaged(folder, VARIABLES, TRAINING)
+        items = {
+            VARIABLES: ocp.args.StandardRestore(variables),
+            TRAINING: ocp.args.StandardRestore(training),
+        }
+        try:
+            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:  # Orbax raises bare exceptions for damaged arrays
+            raise CheckpointError(first_line(error)) from error
+        return restored[VARIABLES], restored[TRAINING]
+
+    def _set_aside(self, damaged: Iterable[int]) -> None:
+        """Renames them, so that the run can save these steps again."""
+        if jax.process_index() == 0:
+            for step in damaged:
+                folder = self.step_folder(step)
+                aside = folder.with_name(f"damaged-{folder.name}-{time.time_ns()}")
+                folder.rename(aside)
+                logging.warning("%s is kept as %s; delete it when you like", folder, aside.name)
+        self._manager.reload()
+
+
+@contextmanager
+def _clear_errors(folder: Path, done: str) -> Iterator[None]:
+    """Orbax and the system raise what they like."""
+    try:
+        yield
+    except Exception as error:
+        raise CheckpointError(
+            f"{folder}: a checkpoint can not be {done} ({reason(error)}). The earlier ones are as "
+            "they were. Look for space and permissions, and start the same command again to go on "
+            "from the newest"
+        ) from error
 
 
 def write_weights(
@@ -171,8 +254,9 @@ def write_weights(
         _remove_unfinished(checkpoints)
         with ocp.CheckpointManager(checkpoints, options=options) as manager:
             manager.save(0, args=ocp.args.Composite(**items), force=True)
+        write_digests(checkpoints / f"{0:0{STEP_DIGITS}d}")
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder} can not be written ({_first_line(error)})") from error
+        raise CheckpointError(f"{folder} can not be written ({first_line(error)})") from error
     return checkpoints / f"{0:0{STEP_DIGITS}d}"
 
 
@@ -202,9 +286,10 @@ def read_config(checkpoint: Path) -> StoredRun:
         checkpoint: a workdir, its `checkpoints` folder, or one step's folder.
 
     Raises:
-        CheckpointError: there is no such checkpoint.
+        CheckpointError: there is no such checkpoint, or it is damaged.
     """
     folder = _step_folder(checkpoint)
+    raise_if_damaged(folder, CONFIG)
     return StoredRun(folder, config_lib.resolve(_read_json(folder / CONFIG)), int(folder.name))
 
 
@@ -227,6 +312,7 @@ def read_variables(step_folder: Path, abstract_variables: Any) -> Any:
     Raises:
         CheckpointError: the item is damaged or holds other networks.
     """
+    raise_if_damaged(step_folder, VARIABLES)
     _check_shapes(step_folder, abstract_variables)
     try:
         with ocp.PyTreeCheckpointer() as reader:
@@ -272,7 +358,7 @@ def _shapes(tree: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
 
 def _unreadable_weights(step_folder: Path, error: Exception) -> str:
     return (
-        f"{step_folder}: the weights can not be read ({_first_line(error)}). Is the folder damaged?"
+        f"{step_folder}: the weights can not be read ({first_line(error)}). Is the folder damaged?"
     )
 
 
@@ -298,7 +384,7 @@ def _read_json(item: Path) -> dict[str, Any]:
             return reader.restore(item)
     except Exception as error:
         raise CheckpointError(
-            f"{item.parent}: its {item.name} can not be read ({_first_line(error)})"
+            f"{item.parent}: its {item.name} can not be read ({first_line(error)})"
         ) from error
 
 
@@ -315,8 +401,3 @@ def _step_folder(checkpoint: Path) -> Path:
         f"--checkpoint: no checkpoint at {checkpoint}; give the --workdir of a training run, or "
         f"one of the folders in its {CHECKPOINTS}/"
     )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"

@@ -1,5 +1,8 @@
 """Errors that a user can cause and mend; catch `PacknetError` to catch them all."""
 
+import os
+import re
+
 
 class PacknetError(Exception):
     """Base of every error this package raises on purpose.
@@ -23,3 +26,21 @@ class CheckpointError(PacknetError):
 
 class TrainingError(PacknetError):
     """Training can not go on, for example after too many non-finite losses in a row."""
+
+
+def reason(error: BaseException) -> str:
+    """Why it happened, in one line: the system's reason where there is one behind it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return f"{os.strerror(cause.errno)}: {cause.filename or ''}".rstrip(": ")
+        if number := re.search("os_error_code='([0-9]+)'", str(cause)):  # TensorStore's way
+            return os.strerror(int(number[1]))
+        cause = cause.__cause__
+    return first_line(error)
+
+
+def first_line(error: BaseException) -> str:
+    """The error's type, and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"

@@ -80,20 +80,20 @@ def evaluate_sets(
     mesh: Mesh,
     folder: Path,
     save: DepthFiles | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Iterator[Report]:
     """Evaluates each set on its own; `<name>.json` and pictures in `<name>/` are in the folder.
 
     Args:
         sets: with ground truth.
         save: which further files to write of every picture, and where.
+        observers: further ones, called for one example after the other.
     """
     for evaluation in sets:
         examples, name = evaluation.examples, evaluation.name
-        observers: list[Observer] = [
-            picture_writer(folder / name, len(examples), config.num_pictures)
-        ]
+        own: list[Observer] = [picture_writer(folder / name, len(examples), config.num_pictures)]
         if save is not None:
-            observers.append(depth_writer(save, name, evaluation.split))
+            own.append(depth_writer(save, name, evaluation.split))
         report = evaluate(
             depth_net,
             variables,
@@ -102,7 +102,7 @@ def evaluate_sets(
             step=step,
             config=config,
             mesh=mesh,
-            observers=observers,
+            observers=[*own, *observers],
         )
         if evaluation.notes:
             report.protocol["notes"] = list(evaluation.notes)

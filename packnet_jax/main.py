@@ -22,6 +22,11 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "A file in configs/.", 
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run; an existing one is resumed. Default: a dated one in runs/."
 )
+ALLOW_CHANGES = flags.DEFINE_bool(
+    "allow_changes",
+    False,
+    "Resume a run although the configuration now gives its parameters another meaning.",
+)
 MODE = flags.DEFINE_enum("mode", "train", ["train", "eval", "eval_pose"], "What to do.")
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -55,7 +60,7 @@ def _train(config: config_lib.Config, workdir: Path) -> None:
     from packnet_jax import compilation, runs
 
     compilation.keep_compiled()
-    runs.train_run(config, workdir=workdir)
+    runs.train_run(config, workdir=workdir, allow_changes=ALLOW_CHANGES.value)
 
 
 def _evaluate(checkpoint: Path, workdir: Path) -> None:

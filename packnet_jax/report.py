@@ -72,6 +72,14 @@ class Report:
         return path
 
 
+def reported_step(folder: Path, dataset: str) -> int | None:
+    """The step of the checkpoint that the folder's report of a set is about; None without one."""
+    try:
+        return json.loads((folder / f"{dataset}.json").read_text())["step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def write_report(path: Path, document: dict[str, Any]) -> None:
     """Writes the JSON file of a report."""
     write_atomically(path, json.dumps(document, indent=1).encode() + b"\n")

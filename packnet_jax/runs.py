@@ -1,16 +1,15 @@
 """What `main` dispatches to: a whole training run, a whole evaluation."""
 
 import dataclasses
-import importlib.metadata
 import json
-import platform
+import signal
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import jax
 from absl import logging
 from flax import linen as nn
-from flax.traverse_util import flatten_dict
 
 from packnet_jax import checkpoint, sharding
 from packnet_jax import config as config_lib
@@ -24,23 +23,34 @@ from packnet_jax.eval_config import Given, for_evaluation
 from packnet_jax.eval_files import DepthFiles
 from packnet_jax.evaluate import evaluate_constant, evaluate_sets
 from packnet_jax.evaluate_pose import evaluate_pose
+from packnet_jax.events import EventLog, event_log, read_events
 from packnet_jax.pose_report import PoseReport
+from packnet_jax.provenance import start_conditions, versions
 from packnet_jax.ray_template import RUN_TEMPLATE, save_template
 from packnet_jax.report import Report
+from packnet_jax.run_changes import changes_between
 from packnet_jax.sfm import Networks, takes_input_depth
+from packnet_jax.signals import leave_on_sigterm
 from packnet_jax.train.loop import train
 from packnet_jax.trained import TrainedNetwork, load_depth_network, load_pose_network
 from packnet_jax.visualize import write_atomically
+from packnet_jax.workdir import make_workdir, only_run, system_errors_named
 
-LIBRARIES = ("packnet_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
-
-def train_run(config: Config, *, workdir: Path) -> None:
+def train_run(config: Config, *, workdir: Path, allow_changes: bool = False) -> None:
     """Trains (or resumes), evaluates, and says where everything is.
+
+    What happens is also in `events.jsonl` in the workdir. Returns after the last step, or when
+    SIGTERM has asked to stop and everything is saved.
+
+    Args:
+        allow_changes: whether a run is resumed with a configuration that gives its parameters
+            another meaning.
 
     Raises:
         PacknetError: something in the configuration, data or workdir does not fit; before any
             compilation.
+        SystemExit: Ctrl-C has asked to stop.
     """
     mesh = sharding.make_mesh()
     sharding.check_batch_size(config.train.batch_size, mesh, accumulate=config.train.accumulate)
@@ -54,18 +64,36 @@ def train_run(config: Config, *, workdir: Path) -> None:
         config = dataclasses.replace(config, model=model)
     networks = Networks.from_config(config.model, config.needs)
     check_input_depth(config, networks.depth_net)
-    prepare_workdir(workdir, config)
-    if not checkpoint.has_checkpoint(workdir):
-        check_initial_weights(config, networks)
+    make_workdir(workdir)
+    process = jax.process_index()
+    with (
+        only_run(workdir) if process == 0 else nullcontext(),
+        event_log(workdir, process=process) as events,
+        system_errors_named(workdir),
+        leave_on_sigterm(),
+    ):
+        prepare_run(workdir, config, allow_changes=allow_changes)
+        if not checkpoint.has_checkpoint(workdir):
+            check_initial_weights(config, networks)
+        _train(config, networks, workdir, mesh, events)
+
+
+def _train(
+    config: Config, networks: Networks, workdir: Path, mesh: jax.sharding.Mesh, events: EventLog
+) -> None:
     data = open_data_sets(config)
     if data.ray_template is not None:  # without it nobody knows where pixels look
         save_template(workdir / RUN_TEMPLATE, data.ray_template)
     print(_overview(config, data, workdir, mesh), flush=True)
-    outcome = train(config, networks, data, workdir=workdir, mesh=mesh)
+    _tell_start(config, data, workdir, events)
+    outcome = train(config, networks, data, workdir=workdir, mesh=mesh, events=events)
     if outcome.stopped_by is not None:
-        print(f"Stopped by {outcome.stopped_by.name}; the same command resumes --workdir={workdir}")
+        message = f"stopped by {outcome.stopped_by.name}; the same command resumes"
+        events.tell("end", f"{message} --workdir={workdir}", reason=outcome.stopped_by.name)
+        if outcome.stopped_by == signal.SIGTERM:
+            return  # as asked: a scheduler sees no failure
         raise SystemExit(128 + outcome.stopped_by)
-    if outcome.num_steps == 0:
+    if outcome.num_steps == 0 and not outcome.reports:
         print("Nothing to do: the run has reached its last step already.")
     elif config.eval.median_baseline and outcome.reports:
         score_baseline(config, data, outcome.reports, workdir)
@@ -76,6 +104,7 @@ def train_run(config: Config, *, workdir: Path) -> None:
             print(f"Evaluation   {pictures}.json")
         print(f"Pictures     {pictures}")
     print(f"Dashboard    tensorboard --logdir {workdir}")
+    events.tell("end", "the last step is done", reason="last step", step=int(outcome.state.step))
 
 
 def evaluate_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> tuple[Report, ...]:
@@ -94,7 +123,7 @@ def evaluate_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> tuple
     print(f"packnet_jax: evaluating {checkpoint_path}, step {trained.step}\n{origin}", flush=True)
     check_input_depth(config, trained.network)
     check_ground_truth(config)
-    prepare_workdir(workdir, None)
+    make_workdir(workdir)
     folder = workdir / "eval"
     reports = []
     for report in evaluate_sets(
@@ -129,7 +158,7 @@ def evaluate_pose_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> 
     config, origin = for_evaluation(trained.config, given, unsaid=trained.unsaid, kind="pose_net")
     print(f"packnet_jax: odometry of {checkpoint_path}, step {trained.step}\n{origin}", flush=True)
     check_context(config, trained)
-    prepare_workdir(workdir, None)
+    make_workdir(workdir)
     folder = workdir / "pose"
     shortest = config.data.back_context + config.data.forward_context + 1
     reports = []
@@ -225,53 +254,62 @@ def check_initial_weights(config: Config, networks: Networks) -> None:
     with_initial_weights(shapes, config)
 
 
-def prepare_workdir(workdir: Path, config: Config | None) -> None:
-    """Makes the workdir and, for a training run, writes `config.json` and `versions.json`.
+def prepare_run(workdir: Path, config: Config, *, allow_changes: bool) -> None:
+    """Writes `config.json` and `versions.json`, beside what they were.
 
     Raises:
-        ConfigError: it can not be written, or holds a run of other networks.
+        ConfigError: the workdir holds a run whose parameters would get another shape or meaning.
     """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        if config is None:
-            write_atomically(workdir / ".writable", b"")
-            (workdir / ".writable").unlink()
-            return
-        _compare_with_earlier(workdir / "config.json", config)
-        raw = config_lib.to_json_dict(config)
-        write_atomically(workdir / "config.json", json.dumps(raw, indent=1).encode() + b"\n")
-        versions = {name: _version(name) for name in LIBRARIES}
-        versions |= {"python": platform.python_version(), "platform": platform.platform()}
-        versions["devices"] = ", ".join(sorted({d.device_kind for d in jax.devices()}))
-        write_atomically(workdir / "versions.json", json.dumps(versions, indent=1).encode() + b"\n")
-    except OSError as error:
-        raise ConfigError(f"--workdir: {workdir} can not be written ({error})") from error
+    path = workdir / "config.json"
+    if path.exists():
+        _check_changes(path, config, allow_changes=allow_changes)
+    raw = config_lib.to_json_dict(config)
+    write_atomically(path, json.dumps(raw, indent=1).encode() + b"\n")
+    described = json.dumps(versions(), indent=1).encode() + b"\n"
+    write_atomically(workdir / "versions.json", described)
 
 
-def _compare_with_earlier(path: Path, config: Config) -> None:
-    """Refuses to resume other networks; names any other change."""
-    if not path.exists():
-        return
+def _check_changes(path: Path, config: Config, *, allow_changes: bool) -> None:
+    """Refuses what gives parameters another shape or meaning, unless allowed; names the rest."""
     try:
         earlier = json.loads(path.read_text())
+        if not isinstance(earlier, dict):
+            raise ValueError("it holds no fields")
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged ({error}); move it away to go on") from error
-    defaults, now = (json.loads(json.dumps(config_lib.to_json_dict(c))) for c in (Config(), config))
-    before = flatten_dict(defaults, sep=".") | flatten_dict(earlier, sep=".")
-    after = flatten_dict(now, sep=".")
-    changed = [k for k in after if after[k] != before.get(k)]
-    networks = [
-        f"config.{k}: {before.get(k)!r} there, {after[k]!r} given"
-        for k in changed
-        if k.startswith("model.") and k.endswith((".name", ".version"))
-    ]
-    if networks:
+    changes = changes_between(earlier, config)
+    binding = [change for change in changes if change.is_binding]
+    if binding and not allow_changes:
+        listed = "\n  ".join(map(str, binding))
+        others = "".join(f"\n  {change}" for change in changes if not change.is_binding)
         raise ConfigError(
-            f"--workdir: {path.parent} holds a run of other networks ({'; '.join(networks)}); "
-            "choose another workdir"
+            f"--workdir: {path.parent} holds a run with another configuration, in which parameters "
+            f"have another shape or meaning:\n  {listed}\n"
+            + (f"Also changed, which alone would do no harm:{others}\n" if others else "")
+            + "Choose another workdir (--config.init.model=DIR starts from this run's weights), "
+            "or go on nevertheless with --allow_changes"
         )
-    for key in changed:
-        logging.warning("Resuming with config.%s = %r (was %r)", key, after[key], before.get(key))
+    for change in changes:
+        logging.warning(
+            "Resuming with config.%s = %r (was %r)", change.field, change.after, change.before
+        )
+
+
+def _tell_start(config: Config, data: DataSets, workdir: Path, events: EventLog) -> None:
+    """Says under which conditions, and whether the data are those of the last start."""
+    before = [event for event in read_events(workdir) if event["kind"] == "start"]
+    conditions = start_conditions(config, data)
+    if before and before[-1].get("data") != conditions["data"]:
+        logging.warning(
+            "The data sets are not those of the last start (%s there, %s now): the same steps see "
+            "other samples",
+            before[-1].get("data"),
+            conditions["data"],
+        )
+    code = conditions["commit"] or conditions["versions"]["packnet_jax"]
+    message = f"code {code}, configuration {conditions['config_hash']}, data "
+    trained_on = ", ".join(conditions["data"]["train"])
+    events.tell("start", message + trained_on, workdir=str(workdir), **conditions)
 
 
 def _overview(config: Config, data: DataSets, workdir: Path, mesh: jax.sharding.Mesh) -> str:
@@ -299,10 +337,3 @@ def _evaluated(data: DataSets) -> str:
         )
     shown = f", showing pictures of {listed(data.shown)}" if data.shown else ""
     return f"evaluating on {listed(data.scored)}{shown}"
-
-
-def _version(library: str) -> str:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed (run from its folder)"

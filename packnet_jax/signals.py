@@ -1,10 +1,9 @@
 """A wish to stop that does not cut off what is being done."""
 
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
-
-from tqdm import tqdm
+from contextlib import contextmanager, suppress
 
 
 class StopSignal:
@@ -15,7 +14,9 @@ class StopSignal:
 
 @contextmanager
 def stop_signal(promise: str) -> Iterator[StopSignal]:
-    """Turns the first SIGINT or SIGTERM into a request; the second one acts as usual.
+    """Turns the first SIGINT or SIGTERM into a request; Ctrl-C after it acts as usual.
+
+    A second SIGTERM changes nothing: who takes a machine away may say so several times.
 
     Args:
         promise: what the program will do, told to whoever asked.
@@ -24,10 +25,12 @@ def stop_signal(promise: str) -> Iterator[StopSignal]:
     usual = {}
 
     def receive(number: int, _: object) -> None:
-        stop.received = signal.Signals(number)
-        for name, handler in usual.items():
-            signal.signal(name, handler)
-        tqdm.write(f"{stop.received.name}: {promise}; once more stops at once")
+        is_first, stop.received = stop.received is None, signal.Signals(number)
+        signal.signal(signal.SIGINT, usual[signal.SIGINT])
+        if is_first:
+            # No print: it may be what has been interrupted, and would raise.
+            with suppress(OSError):
+                os.write(1, f"\n{stop.received.name}: {promise}; Ctrl-C stops at once\n".encode())
 
     for name in (signal.SIGINT, signal.SIGTERM):
         usual[name] = signal.signal(name, receive)
@@ -36,3 +39,21 @@ def stop_signal(promise: str) -> Iterator[StopSignal]:
     finally:
         for name, handler in usual.items():
             signal.signal(name, handler)
+
+
+class Preempted(SystemExit):
+    """SIGTERM came while there was nothing to save: exit status 0."""
+
+
+@contextmanager
+def leave_on_sigterm() -> Iterator[None]:
+    """SIGTERM raises `Preempted`, wherever no `stop_signal` within takes it as a request."""
+
+    def leave(*_: object) -> None:
+        raise Preempted(0)
+
+    usual = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)

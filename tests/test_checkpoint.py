@@ -1,5 +1,7 @@
 """Which checkpoints stay, and what damaged ones do."""
 
+import hashlib
+import os
 import shutil
 
 import jax
@@ -7,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from packnet_jax import checkpoint
+from packnet_jax import checkpoint, digests
 from packnet_jax import config as config_lib
 from packnet_jax.checkpoint import Checkpointer
 from packnet_jax.errors import CheckpointError
@@ -99,6 +101,110 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_loudly(tmp_path, capl
     with caplog.at_level("WARNING"):
         assert restored_step(tmp_path) == 1
     assert "Resuming from step 1; newer ones are damaged" in caplog.text
+
+
+def files_of(folder):
+    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in files_of(folder)}
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("two")
+    with opened(workdir) as checkpointer:
+        save(checkpointer, 1)
+        save(checkpointer, 2)
+    return workdir
+
+
+@pytest.mark.parametrize("item", ["variables", "training"])
+def test_a_flipped_bit_in_any_file_of_a_checkpoint_is_seen(two_checkpoints, tmp_path, caplog, item):
+    shutil.copytree(two_checkpoints, tmp_path, dirs_exist_ok=True)
+    before = contents(tmp_path / "checkpoints" / "00000001")
+    rng = np.random.default_rng(0)
+    files = [file for file in files_of(tmp_path / "checkpoints" / "00000002" / item)]
+    assert len(files) > 5
+    for file in files:
+        whole = file.read_bytes()
+        flipped = bytearray(whole)
+        position = rng.integers(8 * len(whole))
+        flipped[position // 8] ^= 1 << position % 8
+        file.write_bytes(flipped)
+        with pytest.raises(CheckpointError, match=f"{file.name} has changed"):
+            digests.raise_if_damaged(tmp_path / "checkpoints" / "00000002", item)
+        file.write_bytes(whole)
+    digests.raise_if_damaged(tmp_path / "checkpoints" / "00000002", item)
+    file.write_bytes(flipped)
+    assert restored_step(tmp_path) == 1
+    assert "newer ones are damaged: step 2" in caplog.text
+    assert contents(tmp_path / "checkpoints" / "00000001") == before
+
+
+def test_truncated_emptied_and_vanished_files_are_seen(two_checkpoints, tmp_path):
+    largest = max(
+        files_of(two_checkpoints / "checkpoints" / "00000002" / "variables"),
+        key=lambda path: path.stat().st_size,
+    ).relative_to(two_checkpoints)
+    for size in (None, 0, 1000):
+        workdir = tmp_path / str(size)
+        shutil.copytree(two_checkpoints, workdir)
+        if size is None:
+            (workdir / largest).unlink()
+        else:
+            os.truncate(workdir / largest, size)
+        assert restored_step(workdir) == 1
+
+
+def test_a_damaged_list_of_digests_is_damage_too(two_checkpoints, tmp_path):
+    for number, text in enumerate(("", "nonsense\n", "\0\xff", None)):
+        workdir = tmp_path / str(number)
+        shutil.copytree(two_checkpoints, workdir)
+        sums = workdir / "checkpoints" / "00000002" / digests.SUMS
+        if text is None:
+            sums.unlink()  # a checkpoint of an earlier version
+            assert restored_step(workdir) == 2
+        else:
+            sums.write_text(text, "latin-1")
+            assert restored_step(workdir) == 1
+
+
+def test_the_digests_are_those_of_sha256sum(two_checkpoints):
+    folder = two_checkpoints / "checkpoints" / "00000002"
+    lines = (folder / digests.SUMS).read_text().splitlines()
+    listed = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    items = ("variables", "training", "config")
+    assert set(listed) == {
+        str(file.relative_to(folder)) for item in items for file in files_of(folder / item)
+    }
+    for name, digest in listed.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+
+
+def test_a_damaged_step_is_set_aside_and_saved_again(two_checkpoints, tmp_path):
+    shutil.copytree(two_checkpoints, tmp_path, dirs_exist_ok=True)
+    damage(tmp_path, 2)
+    with opened(tmp_path) as checkpointer:
+        assert checkpointer.restore_latest(*abstract()) is not None
+        assert checkpointer.steps() == [1]
+        save(checkpointer, 2)
+        save(checkpointer, 3)
+        assert checkpointer.steps() == [2, 3]
+    assert restored_step(tmp_path) == 3
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names[:2] == ["00000002", "00000003"]
+    assert names[2].startswith("damaged-00000002-")
+    assert checkpoint.read_config(tmp_path).step == 3
+
+
+def test_weights_that_have_changed_are_not_served(two_checkpoints, tmp_path):
+    shutil.copytree(two_checkpoints, tmp_path, dirs_exist_ok=True)
+    damage(tmp_path, 2)
+    variables, _ = abstract()
+    with pytest.raises(CheckpointError, match=r"00000002 is damaged: .* Take another checkpoint"):
+        checkpoint.read_variables(checkpoint.read_config(tmp_path).folder, variables)
 
 
 def test_only_damaged_checkpoints_are_an_error_not_a_fresh_start(tmp_path):

@@ -10,6 +10,8 @@ import pytest
 from fake_kitti import make_kitti, sparse_depth
 from PIL import Image
 
+from packnet_jax.events import read_events
+
 NUM_TARGETS = 4
 
 
@@ -58,6 +60,11 @@ def test_training_says_where_everything_is(trained):
     assert sorted(p.name for p in (workdir / "checkpoints").iterdir()) == ["00000002", "00000003"]
     assert json.loads((workdir / "config.json").read_text())["train"]["num_steps"] == 3
     assert json.loads((workdir / "versions.json").read_text())["jax"]
+    told = read_events(workdir)
+    assert [event["step"] for event in told if event["kind"] == "save"] == [2, 3]
+    assert told[-1]["kind"] == "end"
+    for event in told:
+        assert event["kind"] == "warning" or event["message"] in output
     report = json.loads((workdir / "eval" / "kitti_raw-fake.json").read_text())
     assert report["protocol"]["images"] == NUM_TARGETS
     assert np.isfinite(report["metrics"]["depth_pp_gt"]["abs_rel"])
@@ -85,6 +92,8 @@ def test_other_networks_in_the_same_workdir_are_refused(trained, place):
         status=2,
     )
     assert "config.model.depth_net.version: '18' there, '34' given" in output
+    assert "--allow_changes" in output
+    assert "Traceback" not in output
 
 
 def test_evaluating_a_checkpoint_repeats_the_training_runs_result(trained, place):

@@ -93,6 +93,10 @@ class EvalPipeline:
     def __len__(self) -> int:
         return len(self._store.targets)
 
+    def fingerprint(self) -> str:
+        """Of the set that is read; see `FrameStore.fingerprint`."""
+        return self._store.fingerprint()
+
     def __getitem__(self, index: int) -> EvalExample:
         frame = self._store[int(self._store.targets[index])]
         picture = frame_picture(self._store, frame, self._framing)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -61,6 +61,12 @@ class DataSets(NamedTuple):
     """What people should know of the training sets, in words."""
     ray_template: RayTemplate | None = None
     """The camera that a ray surface starts from, where the objective learns one."""
+
+    def fingerprints(self) -> dict[str, Any]:
+        """Of the sets: those of training in order, those of evaluations by name."""
+        evaluations = {e.name: e.examples.fingerprint() for e in self.evaluations}
+        training = [examples.fingerprint() for examples in self.train_examples]
+        return {"train": training, "eval": evaluations}
 
     @property
     def scored(self) -> tuple[EvalSet, ...]:

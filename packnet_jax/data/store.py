@@ -6,6 +6,8 @@ a depth map when it is asked for, so that a context frame never pays for depth.
 
 import dataclasses
 import fcntl
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from tensorflow_datasets.proto import tf_example_pb2
 
-from packnet_jax.errors import DataError
+from packnet_jax.errors import DataError, reason
 from packnet_jax.quiet import without_warnings
 from tfds_builders.depth_codec import decode_depth
 from tfds_builders.frame_checks import header_shape
@@ -157,6 +159,13 @@ class FrameStore:
         """Which pixels of every picture count, bool [h, w] at its full size; None if all do."""
         self._source = source
 
+    def fingerprint(self) -> str:
+        """Of which frames there are, in which order; their pixels are not looked at."""
+        streams = [dict(stream) for stream in self.streams]
+        described = [self.name, len(self), streams, self.targets.tolist(), self.has_pose]
+        text = json.dumps(described, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
     def __len__(self) -> int:
         return len(self._source)
 
@@ -201,15 +210,15 @@ def open_store(
         allow_missing: share of the targets that a build may skip; see `FramesBuilder.build`.
 
     Raises:
-        DataError: nothing can be stored, or more is missing.
+        DataError: nothing can be stored, more is missing, or the disk takes no more.
     """
-    with without_warnings():  # that a configuration is custom, as all of ours are, or not built
-        builder = make_builder()
-        if not builder.is_prepared():
-            with _only_one_process(Path(builder.data_dir).parent):
-                if not builder.is_prepared():
-                    builder.build(allow_missing=allow_missing)
-            builder = make_builder()
+    try:
+        builder = _built(make_builder, allow_missing)
+    except (OSError, RuntimeError) as error:  # RuntimeError is what writers of records raise
+        raise DataError(
+            f"A data set can not be built ({reason(error)}); nothing of it is kept. Look for space "
+            "and permissions at `data.tfds_dir`, and start the same command again."
+        ) from error
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
     read: Any = builder.as_data_source  # TFDS's decorator hides its signature from checkers
     source = read(SPLIT, deserialize_method=raw)
@@ -227,6 +236,17 @@ def open_store(
         mixed = ", ".join(f"{count} {name}" for name, count in store.depth_sources.items())
         logging.warning("%s mixes sources of depth: %s", full_name, mixed)
     return store
+
+
+def _built(make_builder: Callable[[], FramesBuilder], allow_missing: float) -> FramesBuilder:
+    with without_warnings():  # that a configuration is custom, as all of ours are, or not built
+        builder = make_builder()
+        if not builder.is_prepared():
+            with _only_one_process(Path(builder.data_dir).parent):
+                if not builder.is_prepared():
+                    builder.build(allow_missing=allow_missing)
+            builder = make_builder()
+    return builder
 
 
 @contextmanager

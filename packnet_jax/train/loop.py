@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from absl import logging
 from jax.sharding import Mesh
 from tqdm import tqdm
 
@@ -22,14 +21,19 @@ from packnet_jax.data.open import DataSets
 from packnet_jax.data.packed import unpack
 from packnet_jax.errors import TrainingError
 from packnet_jax.evaluate import evaluate_sets, show_sets
+from packnet_jax.events import EventLog
 from packnet_jax.objectives import make_objective
-from packnet_jax.report import Report
+from packnet_jax.report import Report, reported_step
 from packnet_jax.sfm import Networks
-from packnet_jax.signals import stop_signal
+from packnet_jax.signals import StopSignal, stop_signal
 from packnet_jax.train.dashboard import Dashboard, Rates, memory_gib
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import StepOutput, make_train_step
+
+
+class _StopRequested(Exception):
+    """Somebody wants to stop while a set is evaluated."""
 
 
 class Outcome(NamedTuple):
@@ -45,15 +49,27 @@ class Outcome(NamedTuple):
 
 
 def train(
-    config: Config, networks: Networks, data: DataSets, *, workdir: Path, mesh: Mesh
+    config: Config,
+    networks: Networks,
+    data: DataSets,
+    *,
+    workdir: Path,
+    mesh: Mesh,
+    events: EventLog | None = None,
 ) -> Outcome:
     """Trains from the newest checkpoint in the workdir, or from the beginning, to the last step.
 
-    SIGINT and SIGTERM finish the step, save and return.
+    SIGINT and SIGTERM finish the step, save and return: what is lost is at most an evaluation,
+    which is made up for at the next start if it was the last one.
+
+    Args:
+        events: told what happens; None tells the terminal alone.
 
     Raises:
+        CheckpointError: none can be read, or one can not be written.
         TrainingError: `config.optim.max_nonfinite_steps` steps in a row had no finite loss.
     """
+    events = events or EventLog()
     begun = time.monotonic()
     steps_per_epoch = data.train.steps_per_epoch
     num_steps = config.train.num_steps or config.train.num_epochs * steps_per_epoch
@@ -86,24 +102,44 @@ def train(
         first_step = int(state.step)
         if first_step == 0:
             dashboard.start(raw_config, state.variables["params"])
+        else:
+            folder = checkpointer.step_folder(first_step)
+            events.tell("resume", f"resuming from {folder}", step=first_step, folder=str(folder))
+
+        def evaluate(done: int, state: TrainState) -> tuple[Report, ...]:
+            """() if somebody wants to stop before all is evaluated."""
+            try:
+                reports = _evaluate(done, state, config, networks, data, workdir, mesh, stop)
+            except _StopRequested:
+                return ()
+            for report in reports:
+                dashboard.report(done, report)
+                _tell_evaluation(done, report, config, events)
+            return reports
+
         batches = data.train.iterate(config.seed, first_step)
         placed = sharding.placed_ahead(batches, mesh)
         # Said, as a compiler may replicate what is empty: the contexts of pictures alone.
         to_floats = jax.jit(unpack, out_shardings=sharding.batch_sharding(mesh))
-        watch = NonFiniteWatch(config.optim.max_nonfinite_steps)
+        watch = NonFiniteWatch(config.optim.max_nonfinite_steps, events)
         rates = Rates(config.train.batch_size)
         bar = tqdm(
             initial=first_step, total=num_steps, desc="train", unit="step", dynamic_ncols=True
         )
+        if first_step == num_steps and _lacks_reports(data, workdir, num_steps):
+            reports = evaluate(num_steps, state)
         for step in range(first_step, num_steps):
+            if stop.received is not None and step == first_step:
+                break  # nothing is new
             state, output = train_step(state, to_floats(next(placed)))
-            watch.check(output)
+            done = step + 1
+            watch.check(output, done)
             rates.count_step()
             bar.update()
-            done = step + 1
             if step == first_step:
                 jax.block_until_ready(output)
-                _report_start(done, time.monotonic() - begun, clock, dashboard)
+                _report_start(done, time.monotonic() - begun, clock, dashboard, events)
+            _tell_saves(checkpointer, events)
             is_last = done == num_steps or stop.received is not None
 
             if done % config.train.log_every_steps == 0 or is_last:
@@ -112,10 +148,9 @@ def train(
                 dashboard.pictures(done, output.pictures)
             metrics = None
             if (done % eval_every == 0 or done == num_steps) and stop.received is None:
-                reports = _evaluate(done, state, config, networks, data, workdir, mesh)
-                for report in reports:
-                    dashboard.report(done, report)
+                reports = evaluate(done, state)
                 metrics = reports[0].scalars() if reports else None
+                is_last = is_last or stop.received is not None
             if done % config.train.checkpoint_every_steps == 0 or metrics or is_last:
                 checkpointer.save(
                     done,
@@ -128,6 +163,11 @@ def train(
                 break
         watch.finish()
         bar.close()
+        checkpointer.wait()
+        _tell_saves(checkpointer, events)
+        if stop.received is not None:
+            message = f"{stop.received.name}: everything is saved"
+            events.tell("stop", message, step=int(state.step), signal=stop.received.name)
     return Outcome(state, reports, stop.received, int(state.step) - first_step)
 
 
@@ -154,11 +194,34 @@ def _start(
         variables = with_initial_weights(state.variables, config)
         return state.replace(variables=jax.device_put(variables, everywhere))
     variables, training = restored
-    logging.info("Resuming from step %d of %s", int(training["step"]), checkpointer.folder)
     return TrainState(variables=variables, **training)
 
 
-def _report_start(step: int, seconds: float, clock: CompileClock, dashboard: Dashboard) -> None:
+def _tell_saves(checkpointer: Checkpointer, events: EventLog) -> None:
+    for step in checkpointer.confirmed():
+        folder = checkpointer.step_folder(step)
+        events.tell("save", f"saved {folder}", step=step, folder=str(folder))
+
+
+def _tell_evaluation(step: int, report: Report, config: Config, events: EventLog) -> None:
+    mode, metric = config.train.monitor_mode, config.train.monitor_metric
+    events.tell(
+        "evaluation",
+        f"{report.dataset}: {mode} {metric} {report.metrics[mode][metric]:.4f}",
+        step=step,
+        dataset=report.dataset,
+        metrics=report.metrics,
+    )
+
+
+def _lacks_reports(data: DataSets, workdir: Path, step: int) -> bool:
+    """Whether a stop or a kill has come before the evaluation of a run's last step."""
+    return any(reported_step(workdir / "eval", e.name) != step for e in data.scored)
+
+
+def _report_start(
+    step: int, seconds: float, clock: CompileClock, dashboard: Dashboard, events: EventLog
+) -> None:
     """Says how long the first step was waited for; compiling is most of it."""
     scalars = {
         "seconds_to_first_step": seconds,
@@ -166,8 +229,7 @@ def _report_start(step: int, seconds: float, clock: CompileClock, dashboard: Das
         "programs_read_from_cache": float(clock.num_read),
     }
     dashboard.scalars(step, scalars, "start")
-    tqdm.write(f"First step after {seconds:.1f} s: {clock}")
-    sys.stdout.flush()  # a log file shows it now, too
+    events.tell("first_step", f"First step after {seconds:.1f} s: {clock}", step=step, **scalars)
 
 
 def _log(
@@ -198,11 +260,20 @@ def _evaluate(
     data: DataSets,
     workdir: Path,
     mesh: Mesh,
+    stop: StopSignal,
 ) -> tuple[Report, ...]:
     """Evaluates each set, writes reports and pictures, shows tables above the progress bar.
 
     Of sets without depth, pictures are all there is.
+
+    Raises:
+        _StopRequested: between two pictures.
     """
+
+    def raise_if_stopped(*_: object) -> None:
+        if stop.received is not None:
+            raise _StopRequested
+
     folder = workdir / "eval"
     show_sets(
         networks.depth_net,
@@ -221,6 +292,7 @@ def _evaluate(
         config=config.eval,
         mesh=mesh,
         folder=folder,
+        observers=[raise_if_stopped],
     ):
         tqdm.write(report.table())
         sys.stdout.flush()  # a log file shows it now, too
@@ -234,14 +306,15 @@ class NonFiniteWatch:
     It reads each step's counters one step late, so that the device never waits for the host.
     """
 
-    def __init__(self, limit: int):
-        self._limit = limit
+    def __init__(self, limit: int, events: EventLog):
+        self._limit, self._events = limit, events
         self._previous: StepOutput | None = None
+        self._step = 0
 
-    def check(self, output: StepOutput) -> None:
-        """Looks at the previous step and remembers this one."""
+    def check(self, output: StepOutput, step: int) -> None:
+        """Looks at the previous step and remembers this one, after which `step` are done."""
         self.finish()
-        self._previous = output
+        self._previous, self._step = output, step
 
     def finish(self) -> None:
         """Looks at the step that is still unread.
@@ -254,7 +327,12 @@ class NonFiniteWatch:
         scalars, self._previous = self._previous.scalars, None
         in_a_row = int(scalars["nonfinite_in_a_row"])
         if in_a_row:
-            logging.warning("Loss or gradient not finite: step skipped (%d in a row)", in_a_row)
+            self._events.tell(
+                "skipped",
+                f"loss or gradient not finite: step skipped ({in_a_row} in a row)",
+                step=self._step,
+                in_a_row=in_a_row,
+            )
         if in_a_row >= self._limit:
             raise TrainingError(
                 f"{in_a_row} steps in a row had no finite loss or gradient, and the limit is "

@@ -285,7 +285,7 @@ def test_pictures_become_a_video(folder):
         assert (source.num_frames, source.fps) == (3, 10)
 
 
-def test_a_camera_ends_with_ctrl_c_and_everything_is_closed(folder, monkeypatch, capsys):
+def test_a_camera_ends_with_ctrl_c_and_everything_is_closed(folder, monkeypatch, capfd):
     class InterruptedCamera:
         num_read = 0
 
@@ -315,7 +315,7 @@ def test_a_camera_ends_with_ctrl_c_and_everything_is_closed(folder, monkeypatch,
     monkeypatch.undo()
     with open_input(str(folder / "out" / "camera0.mp4")) as source:
         assert source.num_frames == 4
-    assert "SIGINT: closing the files" in capsys.readouterr().out
+    assert "SIGINT: closing the files" in capfd.readouterr().out
 
 
 def test_ctrl_c_during_pictures_keeps_whole_files_and_no_video(folder, monkeypatch):

@@ -1,87 +1,81 @@
-"""kill -9 at chosen moments, then resume: bit for bit the state of an unbroken run."""
+"""kill -9, twenty times over one run: bit for bit the end of an unbroken one.
 
-import signal
-import time
+Every start is killed after some steps that were seen, every other one during a save. Figures of the
+last campaign: `docs/reliability.md`.
+"""
+
 from collections.abc import Callable
 from pathlib import Path
 
 import cli
-import jax
-import numpy as np
-import orbax.checkpoint as ocp
 import pytest
+import tiny_program
+from killing import Killed, Watched, after_steps, assert_same_end, during_save
 
-from packnet_jax import checkpoint
+from packnet_jax.events import read_events
 
 pytestmark = pytest.mark.soak
-NUM_STEPS = 30
+NUM_STEPS = 260
+NUM_KILLS = 20
+STEPS = (
+    f"--config.train.num_steps={NUM_STEPS}",
+    "--config.train.checkpoint_every_steps=5",
+    "--config.train.eval_every_steps=130",
+    "--config.train.log_every_steps=10",
+)
 
 
-def arguments(place: Path, workdir: str) -> list[str]:
-    return [
+def moment(number: int) -> Callable[[list[int], Path], bool]:
+    """Seven to sixteen steps after a start; or the first save once six to ten are done."""
+    return during_save(6 + number % 5) if number % 2 else after_steps(7 + 7 * number % 10)
+
+
+def kill(place: Path, number: int) -> Killed:
+    """Starts the run anew and kills it at its moment."""
+    process = tiny_program.start(*tiny_program.flags("killed", *STEPS), cwd=place)
+    watched = Watched(process, r"^step (\d+)$")
+    return watched.kill_when(place / "killed" / "checkpoints", moment(number))
+
+
+def check(place: Path, kills: list[Killed]) -> str:
+    """Of the ended runs; returns the figures."""
+    assert_same_end(place / "unbroken", place / "killed", NUM_STEPS)
+    told = [event["kind"] for event in read_events(place / "killed")]
+    assert told.count("start") == len(kills) + 1
+    assert told.count("end") == 1
+    num_during_save = sum(killed.during_save for killed in kills)
+    assert num_during_save >= 5
+    assert all(killed.steps > 0 for killed in kills)
+    steps = sum(killed.steps for killed in kills)
+    resumes = told.count("resume")
+    return (
+        f"{len(kills)} kills, {num_during_save} in a save, after {steps} steps, {resumes} resumes"
+    )
+
+
+def test_twenty_kills_change_nothing(tmp_path):
+    tiny_program.run(*tiny_program.flags("unbroken", *STEPS), cwd=tmp_path)
+    kills = []
+    for number in range(NUM_KILLS):
+        kills.append(kill(tmp_path, number))
+        print(f"kill {number}: {kills[-1]}", flush=True)
+    tiny_program.run(*tiny_program.flags("killed", *STEPS), cwd=tmp_path)
+    print(check(tmp_path, kills))
+
+
+def test_three_kills_of_the_demos_networks_change_nothing(tmp_path):
+    flags = [
         cli.config_file("demo"),
-        f"--config.data.tfds_dir={place / 'tfds'}",
-        "--config.data.image_shape=32,64",
-        "--config.data.synthetic.num_streets=2",
-        "--config.data.synthetic.num_test_streets=1",
-        "--config.data.synthetic.frames_per_street=6",
-        f"--config.train.num_steps={NUM_STEPS}",
+        *tiny_program.DATA,
+        "--config.train.num_steps=30",
         "--config.train.eval_every_steps=30",
         "--config.train.checkpoint_every_steps=5",
         "--config.train.log_every_steps=1",
-        "--config.eval.median_baseline=False",
-        f"--workdir={workdir}",
     ]
-
-
-def kill_when(place: Path, workdir: str, moment: Callable[[Path], bool]) -> None:
-    """Starts the run and kills it at the first sight of the moment."""
-    process = cli.start("main", *arguments(place, workdir), cwd=place)
-    try:
-        while not moment(place / workdir / "checkpoints"):
-            assert process.poll() is None, f"the run ended first:\n{process.communicate()[0]}"
-            time.sleep(0.002)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-
-
-def has_checkpoint(step: int) -> Callable[[Path], bool]:
-    return lambda folder: (folder / f"{step:08d}").is_dir()
-
-
-def is_saving(step: int) -> Callable[[Path], bool]:
-    """A save of that step or a later one is under way: its temporary folder is there."""
-
-    def moment(folder: Path) -> bool:
-        names = [p.name for p in folder.glob("*.orbax-checkpoint-tmp*")]
-        return any(int(name.split(".")[0]) >= step for name in names)
-
-    return moment
-
-
-def final_state(workdir: Path) -> dict[str, np.ndarray]:
-    """Everything that training changes: both networks, optimiser, counters."""
-    stored = checkpoint.read_config(workdir)
-    assert stored.step == NUM_STEPS
-    with ocp.StandardCheckpointer() as reader:
-        items = {name: reader.restore(stored.folder / name) for name in ("variables", "training")}
-    leaves = jax.tree_util.tree_leaves_with_path(items)
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-
-
-def test_three_kills_change_nothing(tmp_path):
-    cli.run("main", *arguments(tmp_path, "unbroken"), cwd=tmp_path)
-    for moment in (has_checkpoint(5), is_saving(15), has_checkpoint(20)):
-        kill_when(tmp_path, "killed", moment)
-        saved = sorted((tmp_path / "killed" / "checkpoints").glob("[0-9]*"))
-        print("killed with", [p.name for p in saved])
-    cli.run("main", *arguments(tmp_path, "killed"), cwd=tmp_path)
-    unbroken, killed = (final_state(tmp_path / name) for name in ("unbroken", "killed"))
-    assert unbroken.keys() == killed.keys()
-    for part in ("['params']['depth_net']", "['params']['pose_net']", "['opt_state']"):
-        assert any(part in name for name in unbroken), part
-    for name, value in unbroken.items():
-        np.testing.assert_array_equal(killed[name], value, err_msg=name)
-    leftovers = list((tmp_path / "killed" / "checkpoints").glob("*tmp*"))
-    assert not leftovers, leftovers
+    cli.run("main", *flags, "--workdir=unbroken", cwd=tmp_path)
+    for where in (after_steps(7), during_save(6), after_steps(6)):
+        process = cli.start("main", *flags, "--workdir=killed", cwd=tmp_path)
+        watched = Watched(process, r"([1-9][0-9]*)/30 \[")  # of the progress bar
+        print(watched.kill_when(tmp_path / "killed" / "checkpoints", where))
+    cli.run("main", *flags, "--workdir=killed", cwd=tmp_path)
+    assert_same_end(tmp_path / "unbroken", tmp_path / "killed", 30)

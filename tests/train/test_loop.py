@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from packnet_jax import sharding
 from packnet_jax.checkpoint import Checkpointer
 from packnet_jax.errors import TrainingError
+from packnet_jax.events import EventLog, read_events
 from packnet_jax.train import loop
 
 
@@ -24,7 +25,12 @@ def train(workdir, config, data=None):
         data or tiny.data_sets(config),
         workdir=workdir,
         mesh=sharding.make_mesh(1),
+        events=EventLog(workdir),
     )
+
+
+def kinds(workdir):
+    return [(event["kind"], event["step"]) for event in read_events(workdir)]
 
 
 def assert_equal_states(a, b):
@@ -55,6 +61,24 @@ def test_a_run_leaves_checkpoints_reports_and_pictures(unbroken):
     assert report["step"] == 6
     assert set(report) >= {"protocol", "metrics", "per_image"}
     assert len(list((workdir / "eval" / "memory-test").glob("*.png"))) == config.eval.num_pictures
+
+
+def test_the_events_tell_the_same_story(unbroken):
+    workdir, _, outcome = unbroken
+    assert sorted(kinds(workdir), key=lambda event: (event[1], event[0])) == [
+        ("first_step", 1),
+        ("save", 2),
+        ("evaluation", 3),
+        ("save", 3),
+        ("save", 4),
+        ("evaluation", 6),
+        ("save", 6),
+    ]
+    last = [event for event in read_events(workdir) if event["kind"] == "evaluation"][-1]
+    assert last["dataset"] == "memory-test"
+    assert last["metrics"] == outcome.reports[0].metrics
+    for event in read_events(workdir):
+        assert event["kind"] != "save" or event["folder"].endswith(f"{event['step']:08d}")
 
 
 def test_the_dashboard_has_scalars_images_parameters_and_the_configuration(unbroken):
@@ -108,6 +132,7 @@ def test_resume_is_bit_equal_to_an_unbroken_run(unbroken, tmp_path, monkeypatch)
     monkeypatch.undo()
     resumed = train(tmp_path, config)
     assert_equal_states(resumed.state, whole.state)
+    assert ("resume", 4) in kinds(tmp_path)
 
 
 def test_a_finished_run_does_nothing_more(unbroken):
@@ -144,6 +169,58 @@ def test_sigterm_saves_and_returns(tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) == before
     with Checkpointer(tmp_path, keep_latest=1, keep_best=0, monitor="depth/a1") as saved:
         assert saved.steps() == [3]
+    assert kinds(tmp_path)[-2:] == [("save", 3), ("stop", 3)]
+
+
+class Stopping:
+    """Examples of an evaluation, during which SIGTERM comes."""
+
+    def __init__(self, examples):
+        self.examples = examples
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitem__(self, index):
+        return self.examples[index]
+
+    def __iter__(self):
+        for count, example in enumerate(self.examples):
+            if count == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield example
+
+
+@pytest.mark.parametrize("num_steps", [2, 4])
+def test_sigterm_ends_an_evaluation_which_the_next_start_makes_up_for(tmp_path, num_steps):
+    config = tiny.config(num_steps=num_steps, eval_every_steps=2, checkpoint_every_steps=50)
+    data = tiny.data_sets(config)
+    (evaluated,) = data.evaluations
+    stopping = evaluated._replace(examples=Stopping(evaluated.examples))
+    outcome = train(tmp_path, config, data._replace(evaluations=(stopping,)))
+    assert outcome.stopped_by == signal.SIGTERM
+    assert outcome.reports == ()
+    assert int(outcome.state.step) == 2
+    assert not (tmp_path / "eval" / "memory-test.json").exists()
+    again = train(tmp_path, config, data)
+    assert again.num_steps == num_steps - 2
+    assert [report.step for report in again.reports] == [num_steps]
+    assert json.loads((tmp_path / "eval" / "memory-test.json").read_text())["step"] == num_steps
+
+
+def test_sigterm_before_the_first_step_leaves_at_once(tmp_path, monkeypatch):
+    config = tiny.config(num_steps=2)
+    start = loop._start
+
+    def start_late(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return start(*args)
+
+    monkeypatch.setattr(loop, "_start", start_late)
+    outcome = train(tmp_path, config)
+    assert (outcome.stopped_by, outcome.num_steps) == (signal.SIGTERM, 0)
+    monkeypatch.undo()
+    assert train(tmp_path, config).num_steps == 2
 
 
 def test_too_many_non_finite_steps_end_the_run_and_leave_its_checkpoints(tmp_path, monkeypatch):
@@ -164,6 +241,10 @@ def test_too_many_non_finite_steps_end_the_run_and_leave_its_checkpoints(tmp_pat
     monkeypatch.undo()
     with Checkpointer(tmp_path, keep_latest=2, keep_best=0, monitor="depth/a1") as saved:
         assert saved.steps()
+    skipped = [event for event in read_events(tmp_path) if event["kind"] == "skipped"]
+    assert [(event["step"], event["in_a_row"]) for event in skipped] == [
+        (step, step) for step in range(1, 11)
+    ]
 
 
 def test_without_depth_a_run_leaves_pictures_and_its_latest_checkpoints(tmp_path):

@@ -1,0 +1,62 @@
+"""What differs between a run's configuration and the one it is started with again."""
+
+import json
+from typing import Any, NamedTuple
+
+from flax.traverse_util import flatten_dict
+
+from packnet_jax import config as config_lib
+from packnet_jax.config import Config
+
+BINDING = (
+    "objective",
+    "model.depth_net.name",
+    "model.depth_net.version",
+    "model.pose_net.name",
+    "model.pose_net.version",
+    "optim.depth.weight_decay",
+    "optim.pose.weight_decay",
+    "data.name",
+    "data.image_shape",
+    "data.crop_train_borders",
+    "data.back_context",
+    "data.forward_context",
+    "data.strides",
+    "data.input_depth_type",
+    "data.frames.intrinsics",
+    "data.synthetic.camera",
+    "data.synthetic.focal_ratio",
+    "loss.supervised_method",
+    "loss.ray_template",
+    "loss.ray_residual_schedule",
+)
+"""Fields that shape the parameters and the optimiser's state, or say what they mean: what is
+predicted, in which unit, through which camera, and from what."""
+
+
+class Change(NamedTuple):
+    """One field that was given another value."""
+
+    field: str
+    before: Any
+    after: Any
+
+    @property
+    def is_binding(self) -> bool:
+        """Whether parameters would get another shape or meaning."""
+        return self.field in BINDING
+
+    def __str__(self) -> str:
+        return f"config.{self.field}: {self.before!r} there, {self.after!r} given"
+
+
+def changes_between(earlier: dict[str, Any], config: Config) -> list[Change]:
+    """The fields that differ, in the configuration's order.
+
+    Args:
+        earlier: `config.json` of the run; a field that it lacks had its default.
+    """
+    defaults, now = (json.loads(json.dumps(config_lib.to_json_dict(c))) for c in (Config(), config))
+    before = flatten_dict(defaults, sep=".") | flatten_dict(earlier, sep=".")
+    after = flatten_dict(now, sep=".")
+    return [Change(k, before.get(k), after[k]) for k in after if after[k] != before.get(k)]
