@@ -23,3 +23,7 @@ class CheckpointError(PacknetError):
 
 class TrainingError(PacknetError):
     """Training can not go on, for example after too many non-finite losses in a row."""
+
+
+class DistributedError(PacknetError):
+    """The processes of a run do not find each other."""

@@ -12,7 +12,7 @@ from absl import logging
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
-from packnet_jax import checkpoint, sharding
+from packnet_jax import checkpoint, distributed, sharding
 from packnet_jax import config as config_lib
 from packnet_jax.baseline import median_inv_depth
 from packnet_jax.config import Config, NetworkConfig, SaveConfig
@@ -42,7 +42,7 @@ def train_run(config: Config, *, workdir: Path) -> None:
         PacknetError: something in the configuration, data or workdir does not fit; before any
             compilation.
     """
-    mesh = sharding.make_mesh()
+    mesh = sharding.make_mesh(fsdp=config.train.fsdp)
     sharding.check_batch_size(config.train.batch_size, mesh, accumulate=config.train.accumulate)
     if config.needs.motion and not config.model.pose_net.name:
         raise ConfigError(
@@ -57,8 +57,9 @@ def train_run(config: Config, *, workdir: Path) -> None:
     prepare_workdir(workdir, config)
     if not checkpoint.has_checkpoint(workdir):
         check_initial_weights(config, networks)
-    data = open_data_sets(config)
-    if data.ray_template is not None:  # without it nobody knows where pixels look
+    with distributed.first_goes_ahead("data sets"):  # which builds what there is not yet
+        data = open_data_sets(config, rows=sharding.local_rows(mesh, config.train.batch_size))
+    if data.ray_template is not None and distributed.is_first():  # it says where pixels look
         save_template(workdir / RUN_TEMPLATE, data.ray_template)
     print(_overview(config, data, workdir, mesh), flush=True)
     outcome = train(config, networks, data, workdir=workdir, mesh=mesh)
@@ -97,10 +98,12 @@ def evaluate_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> tuple
     prepare_workdir(workdir, None)
     folder = workdir / "eval"
     reports = []
+    with distributed.first_goes_ahead("data sets"):
+        evaluations = open_evaluations(config)
     for report in evaluate_sets(
         trained.network,
         trained.variables,
-        open_evaluations(config),
+        evaluations,
         step=trained.step,
         config=config.eval,
         mesh=sharding.make_mesh(),
@@ -125,6 +128,7 @@ def evaluate_pose_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> 
         PacknetError: something in the checkpoint, configuration, data or workdir does not fit;
             before any compilation.
     """
+    distributed.check_alone("--mode=eval_pose", "run it once, with --distributed=off")
     trained = load_pose_network(checkpoint_path)
     config, origin = for_evaluation(trained.config, given, unsaid=trained.unsaid, kind="pose_net")
     print(f"packnet_jax: odometry of {checkpoint_path}, step {trained.step}\n{origin}", flush=True)
@@ -203,7 +207,8 @@ def score_baseline(
             step=report.step,
             config=config.eval,
         )
-        baseline.write(workdir / "eval")
+        if distributed.is_first():
+            baseline.write(workdir / "eval")
         ours, constant = (r.metrics["depth_pp_gt"]["abs_rel"] for r in (report, baseline))
         print(
             f"{baseline.table()}\n"
@@ -234,10 +239,13 @@ def prepare_workdir(workdir: Path, config: Config | None) -> None:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if config is None:
-            write_atomically(workdir / ".writable", b"")
-            (workdir / ".writable").unlink()
+            mark = workdir / f".writable_{jax.process_index()}"
+            write_atomically(mark, b"")
+            mark.unlink()
             return
         _compare_with_earlier(workdir / "config.json", config)
+        if not distributed.is_first():
+            return
         raw = config_lib.to_json_dict(config)
         write_atomically(workdir / "config.json", json.dumps(raw, indent=1).encode() + b"\n")
         versions = {name: _version(name) for name in LIBRARIES}
@@ -279,6 +287,8 @@ def _overview(config: Config, data: DataSets, workdir: Path, mesh: jax.sharding.
     names = " + ".join(f"{network.name}{network.version}" for network in networks)
     height, width = config.data.image_shape
     devices = f"{mesh.size} x {mesh.devices.flat[0].device_kind}"
+    if jax.process_count() > 1:
+        devices += f" of {jax.process_count()} processes"
     return (
         f"packnet_jax: {names} at {height}x{width}, {config.objective}, batch "
         f"{config.train.batch_size} on {devices}\n"

@@ -3,8 +3,9 @@
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from absl import logging
@@ -12,8 +13,8 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from packnet_jax import config as config_lib
-from packnet_jax import sharding
-from packnet_jax.checkpoint import Checkpointer, abstract_like
+from packnet_jax import distributed, sharding
+from packnet_jax.checkpoint import Checkpointer
 from packnet_jax.compilation import CompileClock, compile_clock
 from packnet_jax.config import Config
 from packnet_jax.convert.initial import with_initial_weights
@@ -59,6 +60,13 @@ def train(
     num_steps = config.train.num_steps or config.train.num_epochs * steps_per_epoch
     eval_every = config.train.eval_every_steps or steps_per_epoch
     optimizer = make_optimizer(config.optim)
+
+    def create(key: jax.Array) -> TrainState:
+        variables = networks.init(key, config.data.image_shape, data.num_context)
+        return TrainState.create(variables, optimizer)
+
+    fresh = jax.eval_shape(create, jax.random.key(config.seed))
+    placement = sharding.state_sharding(fresh, mesh)
     train_step = make_train_step(
         networks,
         make_objective(config.objective, config.loss, ray_template=data.ray_template),
@@ -68,6 +76,7 @@ def train(
         num_steps=num_steps,
         mesh=mesh,
         accumulate=config.train.accumulate,
+        placement=placement if config.train.fsdp > 1 else None,
     )
     raw_config = config_lib.to_json_dict(config)
     reports: tuple[Report, ...] = ()
@@ -82,7 +91,7 @@ def train(
         stop_signal("saving after this step") as stop,
         compile_clock() as clock,
     ):
-        state = _start(config, networks, data, optimizer, checkpointer, mesh)
+        state = _start(config, create, placement, checkpointer)
         first_step = int(state.step)
         if first_step == 0:
             dashboard.start(raw_config, state.variables["params"])
@@ -93,7 +102,12 @@ def train(
         watch = NonFiniteWatch(config.optim.max_nonfinite_steps)
         rates = Rates(config.train.batch_size)
         bar = tqdm(
-            initial=first_step, total=num_steps, desc="train", unit="step", dynamic_ncols=True
+            initial=first_step,
+            total=num_steps,
+            desc="train",
+            unit="step",
+            dynamic_ncols=True,
+            disable=not distributed.is_first(),
         )
         for step in range(first_step, num_steps):
             state, output = train_step(state, to_floats(next(placed)))
@@ -133,26 +147,18 @@ def train(
 
 def _start(
     config: Config,
-    networks: Networks,
-    data: DataSets,
-    optimizer: Any,
+    create: Callable[[jax.Array], TrainState],
+    placement: TrainState,
     checkpointer: Checkpointer,
-    mesh: Mesh,
 ) -> TrainState:
-    """The newest checkpoint's state, else a fresh one, replicated over the mesh."""
-
-    def create(key: jax.Array) -> TrainState:
-        variables = networks.init(key, config.data.image_shape, data.num_context)
-        return TrainState.create(variables, optimizer)
-
+    """The newest checkpoint's state, else a fresh one, placed so."""
     key = jax.random.key(config.seed)
-    everywhere = sharding.replicated(mesh)
-    expected = abstract_like(jax.eval_shape(create, key), everywhere)
+    expected = sharding.abstract(jax.eval_shape(create, key), placement)
     restored = checkpointer.restore_latest(expected.variables, expected.training)
     if restored is None:
-        state = jax.jit(create, out_shardings=everywhere)(key)  # Adam starts from zeros in any case
+        state = jax.jit(create, out_shardings=placement)(key)  # Adam starts from zeros in any case
         variables = with_initial_weights(state.variables, config)
-        return state.replace(variables=jax.device_put(variables, everywhere))
+        return state.replace(variables=sharding.spread(variables, placement.variables))
     variables, training = restored
     logging.info("Resuming from step %d of %s", int(training["step"]), checkpointer.folder)
     return TrainState(variables=variables, **training)
