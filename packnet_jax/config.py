@@ -116,10 +116,14 @@ class TrainConfig:
     """How long to train, and how often to look."""
 
     batch_size: int = within(4, 1)
-    """Samples of one update, over all devices together."""
+    """Samples of one update, over all devices of all processes together: a multiple of their
+    number times `accumulate`. Learning rates belong to it, however many devices there are."""
     accumulate: int = within(1, 1)
     """Into how many parts a batch is split, whose gradients are averaged before one update: less
     memory, the same batch. Batch normalisation sees each part on its own."""
+    fsdp: int = within(1, 1)
+    """How many devices share parameters and Adam's state between them; a divisor of their number.
+    Less memory, more to send, the same numbers up to rounding. 1: each device holds all of it."""
     num_steps: int = within(0, 0)
     """Wins over `num_epochs` where it is not 0."""
     num_epochs: int = within(50, 0)

@@ -28,6 +28,10 @@ class TrainingError(PacknetError):
     """Training can not go on, for example after too many non-finite losses in a row."""
 
 
+class DistributedError(PacknetError):
+    """The processes of a run do not find each other."""
+
+
 def reason(error: BaseException) -> str:
     """Why it happened, in one line: the system's reason where there is one behind it."""
     cause: BaseException | None = error

@@ -1,9 +1,10 @@
 """Depth evaluation: seven metrics in four modes, per image and mean, with the protocol named."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -13,9 +14,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 from tqdm import tqdm
 
-from packnet_jax import sharding
+from packnet_jax import distributed, sharding
 from packnet_jax.config import EvalConfig
-from packnet_jax.data.examples import EvalExample
+from packnet_jax.data.examples import EvalExample, EvalPipeline
 from packnet_jax.data.open import EvalSet
 from packnet_jax.depth_maps import inv_depth_to_depth
 from packnet_jax.eval_files import DepthFiles, Observer, depth_writer, picture_writer, shown_indices
@@ -34,7 +35,20 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[EvalExample]: ...
+    def __getitem__(self, index: int, /) -> EvalExample: ...
+
+
+class Predicted(NamedTuple):
+    """What the network says of one example."""
+
+    place: int
+    """Of the example among all."""
+    example: EvalExample | None
+    """None where another process has read it."""
+    raw: np.ndarray
+    """Inverse depth [h, w, 1]."""
+    fused: np.ndarray
+    """The same with the mirror image's."""
 
 
 def evaluate(
@@ -47,27 +61,38 @@ def evaluate(
     config: EvalConfig,
     mesh: Mesh,
     observers: Sequence[Observer] = (),
+    observed: Collection[int] | None = None,
+    before_batch: Callable[[], None] | None = None,
 ) -> Report:
     """Evaluates a depth network on every example.
 
     Images without a valid pixel have no metrics: they are counted as `skipped` in the protocol and
     carry null in `per_image`, and the means are over the others.
 
+    Several processes read and measure their share each, and all of them return the same report.
+
     Args:
         variables: with or without the pose network's.
-        observers: called for one example after the other.
+        observers: called for one example after the other, by the first process alone.
+        observed: which examples they want to see; None for all.
+        before_batch: called by every process; what it raises ends the evaluation.
 
     Raises:
         DataError: no example has a valid pixel.
     """
     rows: list[Row] = []
-    for example, raw, fused in _predictions(depth_net, variables, examples, config, mesh):
-        if not rows:
-            _warn_if_misplaced(example, raw.shape[:2], config.scale_output)
-        rows.append(_row(example, raw, fused, config))
-        for observe in observers:
-            observe(example, fused[..., 0])
-    return _summary(rows, dataset=dataset, step=step, config=config)
+    indices = range(len(examples))
+    wanted = set(indices if observed is None else observed) if observers else set()
+    for found in _predictions(depth_net, variables, examples, indices, config, mesh, before_batch):
+        if found.example is not None:
+            if not rows:
+                _warn_if_misplaced(found.example, found.raw.shape[:2], config.scale_output)
+            rows.append(_row(found.example, found.raw, found.fused, config))
+        if found.place in wanted and distributed.is_first():
+            example = found.example or examples[found.place]
+            for observe in observers:
+                observe(example, found.fused[..., 0])
+    return _summary(_of_all_processes(rows), dataset=dataset, step=step, config=config)
 
 
 def evaluate_sets(
@@ -80,20 +105,24 @@ def evaluate_sets(
     mesh: Mesh,
     folder: Path,
     save: DepthFiles | None = None,
-    observers: Sequence[Observer] = (),
+    before_batch: Callable[[], None] | None = None,
 ) -> Iterator[Report]:
     """Evaluates each set on its own; `<name>.json` and pictures in `<name>/` are in the folder.
 
     Args:
         sets: with ground truth.
         save: which further files to write of every picture, and where.
-        observers: further ones, called for one example after the other.
+        before_batch: called by every process; what it raises ends the evaluation.
     """
     for evaluation in sets:
         examples, name = evaluation.examples, evaluation.name
-        own: list[Observer] = [picture_writer(folder / name, len(examples), config.num_pictures)]
+        observers: list[Observer] = [
+            picture_writer(folder / name, len(examples), config.num_pictures)
+        ]
+        observed = shown_indices(len(examples), config.num_pictures)
         if save is not None:
-            own.append(depth_writer(save, name, evaluation.split))
+            observers.append(depth_writer(save, name, evaluation.split))
+            observed = None
         report = evaluate(
             depth_net,
             variables,
@@ -102,11 +131,14 @@ def evaluate_sets(
             step=step,
             config=config,
             mesh=mesh,
-            observers=[*own, *observers],
+            observers=observers,
+            observed=observed,
+            before_batch=before_batch,
         )
         if evaluation.notes:
             report.protocol["notes"] = list(evaluation.notes)
-        report.write(folder)
+        if distributed.is_first():
+            report.write(folder)
         yield report
 
 
@@ -124,22 +156,30 @@ def show_sets(
         examples = evaluation.examples
         shown = shown_indices(len(examples), config.num_pictures)
         write = picture_writer(folder / evaluation.name, len(examples), config.num_pictures)
-        chosen = [examples[index] for index in shown]
-        for example, _, fused in _predictions(depth_net, variables, chosen, config, mesh):
-            write(example, fused[..., 0])
+        for found in _predictions(depth_net, variables, examples, shown, config, mesh):
+            if distributed.is_first():
+                write(found.example or examples[found.place], found.fused[..., 0])
 
 
 def evaluate_constant(
     inv_depth: Float[np.ndarray, "h w"],
-    examples: Iterable[EvalExample],
+    examples: Examples,
     *,
     dataset: str,
     step: int | None,
     config: EvalConfig,
 ) -> Report:
     """Scores one and the same inverse depth map on every example, by the same protocol."""
-    rows = [_row(e, inv_depth[..., None], inv_depth[..., None], config) for e in examples]
-    return _summary(rows, dataset=dataset, step=step, config=config)
+    mine = range(jax.process_index(), len(examples), jax.process_count())
+    inv_depth = inv_depth[..., None]
+    rows = [_row(example, inv_depth, inv_depth, config) for example in _read(examples, mine)]
+    return _summary(_of_all_processes(rows), dataset=dataset, step=step, config=config)
+
+
+def _of_all_processes(rows: list[Row]) -> list[Row]:
+    if jax.process_count() == 1:
+        return rows
+    return sorted(distributed.gathered(rows), key=lambda row: row["index"])
 
 
 def _summary(rows: list[Row], *, dataset: str, step: int | None, config: EvalConfig) -> Report:
@@ -189,32 +229,50 @@ def _warn_if_misplaced(
 def _predictions(
     depth_net: nn.Module,
     variables: Variables,
-    examples: Iterable[EvalExample],
+    examples: Examples,
+    indices: Sequence[int],
     config: EvalConfig,
     mesh: Mesh,
-) -> Iterator[tuple[EvalExample, np.ndarray, np.ndarray]]:
+    before_batch: Callable[[], None] | None = None,
+) -> Iterator[Predicted]:
+    """The maps of these examples, on every process; each reads its rows of every batch.
+
+    The last, short batch is filled up with pictures whose maps nobody gets to see.
+    """
     batch_size = -(-config.batch_size // mesh.size) * mesh.size  # the devices share it equally
-    own = fold_for_evaluation(depth_net, variables, compute_dtype=config.compute_dtype)
-    own = jax.device_put(own, sharding.replicated(mesh))
-    for group in _groups(tqdm(examples, desc="evaluate", unit="image", leave=False), batch_size):
-        filled = group + [group[-1]] * (batch_size - len(group))
-        rgb = np.stack([e.rgb for e in filled])
-        sparse = [e.input_depth[..., None] for e in filled if e.input_depth is not None]
-        input_depth = np.stack(sparse) if sparse else None
-        placed = sharding.place_batch((rgb, input_depth), mesh)
-        pair = predict_pair(depth_net, own, *placed, compute_dtype=config.compute_dtype)
-        yield from zip(group, np.asarray(pair.raw), np.asarray(pair.fused), strict=False)
+    rows, count = sharding.local_rows(mesh, batch_size), len(indices)
+    starts = range(0, count, batch_size)
+    own = fold_for_evaluation(
+        depth_net, sharding.whole(variables, mesh), compute_dtype=config.compute_dtype
+    )
+    own = sharding.spread(own, sharding.replicated(mesh))
+    mine = _read(examples, [indices[s + row] for s in starts for row in rows if s + row < count])
+    is_quiet = not distributed.is_first()
+    with tqdm(total=count, desc="evaluate", unit="image", leave=False, disable=is_quiet) as bar:
+        for start in starts:
+            if before_batch is not None:
+                before_batch()
+            real = [row for row in rows if start + row < count]
+            group = list(islice(mine, len(real)))
+            filling = group[-1:] or [examples[indices[-1]]]
+            filled = group + filling * (len(rows) - len(group))
+            rgb = np.stack([e.rgb for e in filled])
+            sparse = [e.input_depth[..., None] for e in filled if e.input_depth is not None]
+            input_depth = np.stack(sparse) if sparse else None
+            placed = sharding.place_batch((rgb, input_depth), mesh)
+            pair = predict_pair(depth_net, own, *placed, compute_dtype=config.compute_dtype)
+            raw, fused = map(np.asarray, sharding.readable((pair.raw, pair.fused), mesh))
+            read = dict(zip(real, group, strict=True))
+            for row in range(min(batch_size, count - start)):
+                yield Predicted(indices[start + row], read.get(row), raw[row], fused[row])
+                bar.update()
 
 
-def _groups(examples: Iterable[EvalExample], size: int) -> Iterator[list[EvalExample]]:
-    group: list[EvalExample] = []
-    for example in examples:
-        group.append(example)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+def _read(examples: Examples, indices: Sequence[int]) -> Iterator[EvalExample]:
+    """These examples; a pipeline reads them ahead."""
+    if isinstance(examples, EvalPipeline):
+        return examples.at(indices)
+    return (examples[index] for index in indices)
 
 
 def _row(

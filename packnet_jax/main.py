@@ -6,7 +6,8 @@ import, and is imported only once flags and configuration are known to fit.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from packnet_jax import config as config_lib
+from packnet_jax import distributed
 from packnet_jax.command_line import parse_flags, run_program
 from packnet_jax.errors import ConfigError
 
@@ -34,6 +36,23 @@ CHECKPOINT = flags.DEFINE_string(
     "With --mode=eval or eval_pose: a run's workdir, one step's folder in checkpoints/, a folder "
     "that packnet_jax.convert wrote, or a checkpoint of the original (.ckpt, .pth.tar).",
 )
+DISTRIBUTED = flags.DEFINE_enum(
+    "distributed",
+    "auto",
+    ["auto", "on", "off"],
+    "Whether this is one of several processes: where jax finds a cluster (Slurm, Open MPI, Cloud "
+    "TPU, Kubernetes with jax[k8s]), always, or never. The same command runs on all of them.",
+)
+COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    "HOST:PORT of process 0, where jax finds no cluster; with --num_processes and --process_id.",
+)
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Of the run, where jax can not tell.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which one this is, from 0.")
+CONNECT_TIMEOUT = flags.DEFINE_float(
+    "connect_timeout", 300.0, "Seconds that a process waits for the others."
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -43,9 +62,20 @@ def main(argv: Sequence[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's banner
+    mode: Any = DISTRIBUTED.value  # one of its enum
+    cluster = distributed.Cluster(
+        mode,
+        COORDINATOR.value,
+        NUM_PROCESSES.value,
+        PROCESS_ID.value,
+        CONNECT_TIMEOUT.value,
+    )
+    cluster.check()
     workdir = Path(WORKDIR.value or f"runs/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
     if MODE.value == "train":
-        _train(config_lib.resolve(CONFIG.value), workdir)
+        config = config_lib.resolve(CONFIG.value)
+        with _joined(cluster):
+            _train(config, workdir)
         return
     if CHECKPOINT.value is None:
         raise ConfigError(
@@ -53,7 +83,18 @@ def main(argv: Sequence[str]) -> None:
             "file"
         )
     config_lib.check_fields(CONFIG.value)
-    _evaluate(Path(CHECKPOINT.value), workdir)
+    with _joined(cluster):
+        _evaluate(Path(CHECKPOINT.value), workdir)
+
+
+@contextmanager
+def _joined(cluster: distributed.Cluster) -> Iterator[None]:
+    """As one of the cluster's processes, if there is one."""
+    distributed.connect(cluster)
+    with distributed.one_voice():
+        if WORKDIR.value is None:
+            distributed.check_alone("--workdir is missing", "its default names the second of start")
+        yield
 
 
 def _train(config: config_lib.Config, workdir: Path) -> None:

@@ -11,7 +11,7 @@ import jax
 from absl import logging
 from flax import linen as nn
 
-from packnet_jax import checkpoint, sharding
+from packnet_jax import checkpoint, distributed, sharding
 from packnet_jax import config as config_lib
 from packnet_jax.baseline import median_inv_depth
 from packnet_jax.config import Config, NetworkConfig, SaveConfig
@@ -52,7 +52,7 @@ def train_run(config: Config, *, workdir: Path, allow_changes: bool = False) -> 
             compilation.
         SystemExit: Ctrl-C has asked to stop.
     """
-    mesh = sharding.make_mesh()
+    mesh = sharding.make_mesh(fsdp=config.train.fsdp)
     sharding.check_batch_size(config.train.batch_size, mesh, accumulate=config.train.accumulate)
     if config.needs.motion and not config.model.pose_net.name:
         raise ConfigError(
@@ -67,7 +67,7 @@ def train_run(config: Config, *, workdir: Path, allow_changes: bool = False) -> 
     make_workdir(workdir)
     process = jax.process_index()
     with (
-        only_run(workdir) if process == 0 else nullcontext(),
+        only_run(workdir) if distributed.is_first() else nullcontext(),
         event_log(workdir, process=process) as events,
         system_errors_named(workdir),
         leave_on_sigterm(),
@@ -81,8 +81,10 @@ def train_run(config: Config, *, workdir: Path, allow_changes: bool = False) -> 
 def _train(
     config: Config, networks: Networks, workdir: Path, mesh: jax.sharding.Mesh, events: EventLog
 ) -> None:
-    data = open_data_sets(config)
-    if data.ray_template is not None:  # without it nobody knows where pixels look
+    rows = sharding.local_rows(mesh, config.train.batch_size)
+    with distributed.first_goes_ahead("data sets"):  # which builds what there is not yet
+        data = open_data_sets(config, rows=rows)
+    if data.ray_template is not None and distributed.is_first():  # it says where pixels look
         save_template(workdir / RUN_TEMPLATE, data.ray_template)
     print(_overview(config, data, workdir, mesh), flush=True)
     _tell_start(config, data, workdir, events)
@@ -126,10 +128,12 @@ def evaluate_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> tuple
     make_workdir(workdir)
     folder = workdir / "eval"
     reports = []
+    with distributed.first_goes_ahead("data sets"):
+        evaluations = open_evaluations(config)
     for report in evaluate_sets(
         trained.network,
         trained.variables,
-        open_evaluations(config),
+        evaluations,
         step=trained.step,
         config=config.eval,
         mesh=sharding.make_mesh(),
@@ -154,6 +158,7 @@ def evaluate_pose_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> 
         PacknetError: something in the checkpoint, configuration, data or workdir does not fit;
             before any compilation.
     """
+    distributed.check_alone("--mode=eval_pose", "run it once, with --distributed=off")
     trained = load_pose_network(checkpoint_path)
     config, origin = for_evaluation(trained.config, given, unsaid=trained.unsaid, kind="pose_net")
     print(f"packnet_jax: odometry of {checkpoint_path}, step {trained.step}\n{origin}", flush=True)
@@ -232,7 +237,8 @@ def score_baseline(
             step=report.step,
             config=config.eval,
         )
-        baseline.write(workdir / "eval")
+        if distributed.is_first():
+            baseline.write(workdir / "eval")
         ours, constant = (r.metrics["depth_pp_gt"]["abs_rel"] for r in (report, baseline))
         print(
             f"{baseline.table()}\n"
@@ -263,6 +269,8 @@ def prepare_run(workdir: Path, config: Config, *, allow_changes: bool) -> None:
     path = workdir / "config.json"
     if path.exists():
         _check_changes(path, config, allow_changes=allow_changes)
+    if not distributed.is_first():
+        return
     raw = config_lib.to_json_dict(config)
     write_atomically(path, json.dumps(raw, indent=1).encode() + b"\n")
     described = json.dumps(versions(), indent=1).encode() + b"\n"
@@ -317,6 +325,8 @@ def _overview(config: Config, data: DataSets, workdir: Path, mesh: jax.sharding.
     names = " + ".join(f"{network.name}{network.version}" for network in networks)
     height, width = config.data.image_shape
     devices = f"{mesh.size} x {mesh.devices.flat[0].device_kind}"
+    if jax.process_count() > 1:
+        devices += f" of {jax.process_count()} processes"
     return (
         f"packnet_jax: {names} at {height}x{width}, {config.objective}, batch "
         f"{config.train.batch_size} on {devices}\n"

@@ -1,5 +1,6 @@
 """Networks and data so small that a training step compiles in seconds."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -125,8 +126,8 @@ def config(**train_fields: Any) -> Config:
     return config_lib.resolve(raw)
 
 
-def data_sets(config: Config) -> DataSets:
-    """Seven random frames from memory."""
+def data_sets(config: Config, rows: Sequence[int] | None = None) -> DataSets:
+    """Seven random frames from memory; of training batches these rows."""
     store = memory_store()
     train = TrainPipeline(
         store,
@@ -135,6 +136,7 @@ def data_sets(config: Config) -> DataSets:
         jittering=(0.2, 0.2, 0.2, 0.05),
         num_threads=1,
         prefetch=1,
+        rows=rows,
     )
     examples = EvalPipeline(store, image_shape=SHAPE, num_threads=0)
     return DataSets(

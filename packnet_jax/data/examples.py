@@ -1,6 +1,6 @@
 """Pictures to evaluate, one at a time, from stores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import grain
@@ -125,5 +125,11 @@ class EvalPipeline:
         )
 
     def __iter__(self) -> Iterator[EvalExample]:
-        examples = grain.MapDataset.range(len(self)).map(self.__getitem__)
+        return self.at(range(len(self)))
+
+    def at(self, indices: Sequence[int]) -> Iterator[EvalExample]:
+        """These examples, in this order; no others are read."""
+        if not indices:
+            return iter(())
+        examples = grain.MapDataset.source(indices).map(self.__getitem__)
         return iter(examples.to_iter_dataset(self._read_options))

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from packnet_jax.config import Config
@@ -79,8 +78,11 @@ class DataSets(NamedTuple):
         return tuple(e for e in self.evaluations if not e.has_depth)
 
 
-def open_data_sets(config: Config) -> DataSets:
+def open_data_sets(config: Config, *, rows: Sequence[int] | None = None) -> DataSets:
     """Opens (and on first use builds) the training and evaluation sets.
+
+    Args:
+        rows: which rows of each training batch this process makes; None for all.
 
     Raises:
         ConfigError: no data set is chosen, or a ray surface fits no camera of the data.
@@ -111,8 +113,7 @@ def open_data_sets(config: Config) -> DataSets:
         prefetch=data.prefetch,
         cache_resized=data.cache_resized,
         stack_cameras=data.stack_cameras,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        rows=rows,
     )
     return DataSets(
         train=train,

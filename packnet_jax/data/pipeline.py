@@ -28,10 +28,9 @@ class TrainPipeline:
     and which points of its input depth are kept, are drawn from a generator derived from the seed
     and the sample's place in the stream; and the store's bytes do not change. The first is
     `SampleOrder`, the second grain's `random_map`, so a stream is promised to repeat under the same
-    versions of numpy and grain, and of Pillow and OpenCV for the pixels. With several hosts, sample
-    i of the stream (moment i, where cameras are stacked) goes to host i modulo their number after
-    the draw, so that all hosts' parts of a step are together the batch that one host would have
-    made.
+    versions of numpy and grain, and of Pillow and OpenCV for the pixels. Which `rows` of a batch a
+    process makes changes nothing in them: those of all processes are together, in order, the batch
+    that one would have made.
 
     Passes follow each other without a gap: a batch may end one and begin the next.
 
@@ -67,15 +66,14 @@ class TrainPipeline:
         prefetch: int = 8,
         cache_resized: bool = False,
         stack_cameras: bool = False,
-        process_index: int = 0,
-        process_count: int = 1,
+        rows: Sequence[int] | None = None,
     ):
         """Args:
         stores: the frames of each set.
         image_shape: (height, width) of the images in a batch, whatever their own size.
         crop: what is cut off all pictures and depth maps before resizing; see
             `tfds_builders.pictures.crop_box`.
-        batch_size: of all hosts together; each makes `batch_size / process_count` samples.
+        batch_size: of all processes together.
         back_context: context frames before the target.
         forward_context: context frames after it.
         strides: steps between context frames; every stride is a pass over the targets.
@@ -91,18 +89,18 @@ class TrainPipeline:
         prefetch: how many batches are prepared ahead, at most.
         cache_resized: keep each frame in memory once it is decoded and resized (3 h w bytes).
         stack_cameras: keep what a rig's cameras took at one moment together, in order, in one
-            batch of one host; each camera's jitter is its own.
-        process_index: which of the hosts this is.
-        process_count: number of hosts.
+            batch of one process; each camera's jitter is its own.
+        rows: which rows of each batch this process makes, rising; None for all.
 
         Raises:
             DataError: if a store lacks what is asked for, or sizes do not fit.
         """
         repeats = tuple(repeats) or (1,) * len(stores)
-        if batch_size < 1 or batch_size % process_count or not 0 <= process_index < process_count:
+        rows = tuple(range(batch_size) if rows is None else rows)
+        if not rows or not set(rows) <= set(range(batch_size)):
             raise DataError(
-                f"A batch of {batch_size} can not be shared by {process_count} hosts (this is "
-                f"{process_index}); make it a positive multiple of their number."
+                f"A batch of {batch_size} has no rows {rows}; make it a positive multiple of the "
+                "number of devices."
             )
         if not stores or len(repeats) != len(stores) or min(repeats) < 1:
             raise DataError(
@@ -136,12 +134,15 @@ class TrainPipeline:
             )
         ]
         cameras = {samples.cameras_per_moment for samples in self.sets}
-        if len(cameras) > 1 or batch_size // process_count % max(cameras):
+        moments = tuple(dict.fromkeys(row // max(cameras) for row in rows))
+        if len(cameras) > 1 or batch_size % max(cameras) or rows != _rows_of(moments, max(cameras)):
             raise DataError(
-                f"data.stack_cameras: a batch of {batch_size} on {process_count} hosts can not "
+                f"data.stack_cameras: {len(rows)} rows of a batch of {batch_size} can not "
                 f"hold whole rigs of {' and '.join(map(str, sorted(cameras)))} cameras; give every "
-                "set as many `cameras`, and make train.batch_size a multiple of that on each host."
+                "set as many `cameras`, and make train.batch_size a multiple of that on each "
+                "process."
             )
+        self._moments = moments
         self._cameras_per_moment = max(cameras)
         self._mix = Mix([len(samples) for samples in self.sets], repeats)
         samples_per_epoch = len(self._mix.one_pass) * self._mix.passes_per_epoch
@@ -152,14 +153,13 @@ class TrainPipeline:
         self._read_options = grain.ReadOptions(
             num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0
         )
-        self._process_index, self._process_count = process_index, process_count
 
     def __len__(self) -> int:
         """Number of different samples."""
         return len(self._mix)
 
     def batch(self, seed: int, step: int) -> Batch:
-        """This host's part of the batch of `step` (from 0), unpacked, in numpy."""
+        """This process's rows of the batch of `step` (from 0), unpacked, in numpy."""
         return jax.device_get(unpack(self.packed(seed, step)))
 
     def packed(self, seed: int, step: int) -> PackedBatch:
@@ -181,9 +181,8 @@ class TrainPipeline:
         )
         samples = grain.MapDataset.source(order).seed(seed).random_map(self._sample)
         moments = samples.batch(together, drop_remainder=True, batch_fn=list)
-        mine = moments[self._process_index :: self._process_count]
-        local_moments = self.batch_size // self._process_count // together
-        return mine.batch(local_moments, drop_remainder=True, batch_fn=self._stack)
+        mine = grain.MapDataset.source(_Share(moments, self._moments, self.batch_size // together))
+        return mine.batch(len(self._moments), drop_remainder=True, batch_fn=self._stack)
 
     def _sample(self, place: int, rng: np.random.Generator) -> PackedBatch:
         """The sample at a place in a pass."""
@@ -196,3 +195,28 @@ class TrainPipeline:
     def _stack(self, moments: Sequence[Sequence[PackedBatch]]) -> PackedBatch:
         with self._meter.measure(samples=0):
             return stack(list(itertools.chain.from_iterable(moments)))
+
+
+class _Share:
+    """The moments of one process, batch after batch."""
+
+    def __init__(self, moments: grain.MapDataset, chosen: Sequence[int], per_batch: int):
+        """Args:
+        moments: of all processes, with everything drawn.
+        chosen: which of each batch's.
+        per_batch: how many moments a batch has.
+        """
+        self._moments, self._chosen, self._per_batch = moments, chosen, per_batch
+
+    def __len__(self) -> int:
+        return len(self._moments) // self._per_batch * len(self._chosen)
+
+    def __getitem__(self, index: int) -> Sequence[PackedBatch]:
+        step, which = divmod(int(index), len(self._chosen))
+        moment = self._moments[step * self._per_batch + self._chosen[which]]
+        assert moment is not None  # nothing is filtered
+        return moment
+
+
+def _rows_of(moments: Sequence[int], cameras: int) -> tuple[int, ...]:
+    return tuple(moment * cameras + camera for moment in moments for camera in range(cameras))

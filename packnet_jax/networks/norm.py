@@ -16,8 +16,10 @@ class BatchNorm(nn.Module):
 
     running <- momentum * running + (1 - momentum) * batch, the variance with divisor n - 1;
     the normalisation itself uses divisor n. Under jit the statistics are those of the whole
-    (global) batch, however it is split over devices. They are computed and kept in float32 where
-    the features are narrower. Where `where` selects no pixel at all, the running ones stay.
+    (global) batch, however it is split over devices and processes. With `train.accumulate=N` they
+    are those of each N-th of it, one after the other: what N workers with batches of their own
+    normalise by. They are computed and kept in float32 where the features are narrower. Where
+    `where` selects no pixel at all, the running ones stay.
 
     Source: torch.nn.BatchNorm2d, whose `momentum` is one minus this one.
     Differs: flax's own BatchNorm keeps the biased variance, which drifts from the original.

@@ -3,16 +3,18 @@
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
 from packnet_jax import config as config_lib
-from packnet_jax import sharding
-from packnet_jax.checkpoint import Checkpointer, abstract_like
+from packnet_jax import distributed, sharding
+from packnet_jax.agreement import AgreedStop
+from packnet_jax.checkpoint import Checkpointer
 from packnet_jax.compilation import CompileClock, compile_clock
 from packnet_jax.config import Config
 from packnet_jax.convert.initial import with_initial_weights
@@ -25,7 +27,7 @@ from packnet_jax.events import EventLog
 from packnet_jax.objectives import make_objective
 from packnet_jax.report import Report, reported_step
 from packnet_jax.sfm import Networks
-from packnet_jax.signals import StopSignal, stop_signal
+from packnet_jax.signals import stop_signal
 from packnet_jax.train.dashboard import Dashboard, Rates, memory_gib
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
@@ -75,6 +77,13 @@ def train(
     num_steps = config.train.num_steps or config.train.num_epochs * steps_per_epoch
     eval_every = config.train.eval_every_steps or steps_per_epoch
     optimizer = make_optimizer(config.optim)
+
+    def create(key: jax.Array) -> TrainState:
+        variables = networks.init(key, config.data.image_shape, data.num_context)
+        return TrainState.create(variables, optimizer)
+
+    fresh = jax.eval_shape(create, jax.random.key(config.seed))
+    placement = sharding.state_sharding(fresh, mesh)
     train_step = make_train_step(
         networks,
         make_objective(config.objective, config.loss, ray_template=data.ray_template),
@@ -84,6 +93,7 @@ def train(
         num_steps=num_steps,
         mesh=mesh,
         accumulate=config.train.accumulate,
+        placement=placement if config.train.fsdp > 1 else None,
     )
     raw_config = config_lib.to_json_dict(config)
     reports: tuple[Report, ...] = ()
@@ -95,10 +105,11 @@ def train(
             monitor=f"{config.train.monitor_mode}/{config.train.monitor_metric}",
         ) as checkpointer,
         Dashboard(workdir) as dashboard,
-        stop_signal("saving after this step") as stop,
+        stop_signal("saving after this step") as own_stop,
         compile_clock() as clock,
     ):
-        state = _start(config, networks, data, optimizer, checkpointer, mesh)
+        stop = AgreedStop(own_stop, mesh)
+        state = _start(config, create, placement, checkpointer)
         first_step = int(state.step)
         if first_step == 0:
             dashboard.start(raw_config, state.variables["params"])
@@ -124,11 +135,17 @@ def train(
         watch = NonFiniteWatch(config.optim.max_nonfinite_steps, events)
         rates = Rates(config.train.batch_size)
         bar = tqdm(
-            initial=first_step, total=num_steps, desc="train", unit="step", dynamic_ncols=True
+            initial=first_step,
+            total=num_steps,
+            desc="train",
+            unit="step",
+            dynamic_ncols=True,
+            disable=not distributed.is_first(),
         )
         if first_step == num_steps and _lacks_reports(data, workdir, num_steps):
             reports = evaluate(num_steps, state)
         for step in range(first_step, num_steps):
+            stop.ask()
             if stop.received is not None and step == first_step:
                 break  # nothing is new
             state, output = train_step(state, to_floats(next(placed)))
@@ -173,26 +190,18 @@ def train(
 
 def _start(
     config: Config,
-    networks: Networks,
-    data: DataSets,
-    optimizer: Any,
+    create: Callable[[jax.Array], TrainState],
+    placement: TrainState,
     checkpointer: Checkpointer,
-    mesh: Mesh,
 ) -> TrainState:
-    """The newest checkpoint's state, else a fresh one, replicated over the mesh."""
-
-    def create(key: jax.Array) -> TrainState:
-        variables = networks.init(key, config.data.image_shape, data.num_context)
-        return TrainState.create(variables, optimizer)
-
+    """The newest checkpoint's state, else a fresh one, placed so."""
     key = jax.random.key(config.seed)
-    everywhere = sharding.replicated(mesh)
-    expected = abstract_like(jax.eval_shape(create, key), everywhere)
+    expected = sharding.abstract(jax.eval_shape(create, key), placement)
     restored = checkpointer.restore_latest(expected.variables, expected.training)
     if restored is None:
-        state = jax.jit(create, out_shardings=everywhere)(key)  # Adam starts from zeros in any case
+        state = jax.jit(create, out_shardings=placement)(key)  # Adam starts from zeros in any case
         variables = with_initial_weights(state.variables, config)
-        return state.replace(variables=jax.device_put(variables, everywhere))
+        return state.replace(variables=sharding.spread(variables, placement.variables))
     variables, training = restored
     return TrainState(variables=variables, **training)
 
@@ -260,17 +269,18 @@ def _evaluate(
     data: DataSets,
     workdir: Path,
     mesh: Mesh,
-    stop: StopSignal,
+    stop: AgreedStop,
 ) -> tuple[Report, ...]:
     """Evaluates each set, writes reports and pictures, shows tables above the progress bar.
 
     Of sets without depth, pictures are all there is.
 
     Raises:
-        _StopRequested: between two pictures.
+        _StopRequested: between two batches of pictures.
     """
 
-    def raise_if_stopped(*_: object) -> None:
+    def raise_if_stopped() -> None:
+        stop.ask()
         if stop.received is not None:
             raise _StopRequested
 
@@ -292,7 +302,7 @@ def _evaluate(
         config=config.eval,
         mesh=mesh,
         folder=folder,
-        observers=[raise_if_stopped],
+        before_batch=raise_if_stopped,
     ):
         tqdm.write(report.table())
         sys.stdout.flush()  # a log file shows it now, too

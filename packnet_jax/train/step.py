@@ -50,11 +50,17 @@ def make_train_step(
     num_steps: int,
     mesh: Mesh,
     accumulate: int = 1,
+    placement: TrainState | None = None,
 ) -> TrainStep:
     """Compiles nothing yet; the returned function compiles at its first call, once.
 
-    The state is replicated and donated; the batch is split over the mesh's data axis. Gradients,
-    batch-norm statistics and losses are those of the whole batch, however many devices share it.
+    The state is donated; the batch is split over all devices. Gradients, batch-norm statistics and
+    losses are those of the whole batch, however many devices share it.
+
+    Args:
+        placement: the state's shardings (`sharding.state_sharding`); None for a whole one on every
+            device. Where devices share it, parameters are put together for the step, gradients are
+            summed into slices, and each device updates its own.
 
     With `accumulate` > 1 the batch is gone through in so many equal parts, one after the other:
     gradients and terms are their means, each part draws its own flip and dropout, and updates the
@@ -112,11 +118,18 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepOutput]:
         params, batch_stats = state.variables["params"], state.variables["batch_stats"]
+        whole_params = params
+        if placement is not None:
+            whole_params = lax.with_sharding_constraint(params, everywhere)
         learnt = (
-            learn_in_parts(params, batch_stats, batch, state.step)
+            learn_in_parts(whole_params, batch_stats, batch, state.step)
             if accumulate > 1
-            else learn(params, batch_stats, batch, state.step, 0)
+            else learn(whole_params, batch_stats, batch, state.step, 0)
         )
+        if placement is not None:
+            slices = placement.variables["params"]
+            gradients = lax.with_sharding_constraint(learnt.gradients, slices)
+            learnt = learnt._replace(gradients=gradients)
         is_frozen = has_begun(state.step / num_steps, objective.frozen_from)
         gradients = _without(objective.frozen, learnt.gradients, is_frozen)
         gradient_norm = optax.tree.norm(gradients)
@@ -149,10 +162,11 @@ def make_train_step(
         return new_state, StepOutput(scalars, learnt.pictures)
 
     everywhere, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
+    own = everywhere if placement is None else placement
     return jax.jit(
         train_step,
-        in_shardings=(everywhere, split),
-        out_shardings=(everywhere, everywhere),
+        in_shardings=(own, split),
+        out_shardings=(own, everywhere),
         donate_argnums=0,
     )
 

@@ -110,14 +110,16 @@ def test_a_batch_of_a_mix_depends_on_seed_and_step_alone():
         assert_equal(unpack(batch), expected[step])
 
 
-def test_all_hosts_together_make_the_mixed_batch_of_one():
+def test_all_processes_together_make_the_mixed_batch_of_one():
     options = {"jittering": (0.2, 0.2, 0.2, 0.05)}
-    hosts = [mixed(**options, process_index=i, process_count=2) for i in range(2)]
+    whole = mixed(**options)
+    shares = [range(i, whole.batch_size, 2) for i in range(2)]
+    processes = [mixed(**options, rows=rows) for rows in shares]
     for step in range(4):
-        whole = mixed(**options).batch(2, step)
-        for i, host in enumerate(hosts):
-            mine = Batch(*(None if field is None else field[i::2] for field in whole))
-            assert_equal(host.batch(2, step), mine)
+        batch = whole.batch(2, step)
+        for i, process in enumerate(processes):
+            mine = Batch(*(None if field is None else field[i::2] for field in batch))
+            assert_equal(process.batch(2, step), mine)
 
 
 def test_the_stream_of_a_set_alone_is_fixed():

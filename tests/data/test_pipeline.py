@@ -50,10 +50,10 @@ def assert_equal(actual: Batch, expected: Batch) -> None:
 
 
 def joined(parts) -> Batch:
-    """Interleaves what the hosts made of one step."""
+    """What several processes made of one step, one after the other."""
     return Batch(
         *(
-            None if fields[0] is None else np.stack(fields, 1).reshape(-1, *fields[0].shape[1:])
+            None if fields[0] is None else np.concatenate(fields)
             for fields in zip(*parts, strict=True)
         )
     )
@@ -140,15 +140,31 @@ def test_iterating_equals_asking(num_threads, start_step):
     assert 0 < batches.wait_fraction <= 1
 
 
-@pytest.mark.parametrize("process_count", [2, 4])
-def test_all_hosts_together_make_the_batch_of_one(process_count):
+@pytest.mark.parametrize("shares", [[(0, 1), (2, 3)], [(0,), (1,), (2,), (3,)], [(0, 1, 2), (3,)]])
+def test_all_processes_together_make_the_batch_of_one(shares):
     options = {"batch_size": 4, "with_depth": True, "with_pose": True}
     for step in range(4):
-        parts = [
-            pipeline(**options, process_index=i, process_count=process_count).batch(2, step)
-            for i in range(process_count)
-        ]
+        parts = [pipeline(**options, rows=rows).batch(2, step) for rows in shares]
         assert_equal(joined(parts), pipeline(**options).batch(2, step))
+
+
+def test_a_process_reads_only_the_frames_of_its_rows():
+    opened = []
+
+    class Noting(list):
+        def __getitem__(self, number):
+            opened.append(number)
+            return super().__getitem__(number)
+
+    records = Noting(record(f"stream0/{i}", i) for i in range(9))
+    store = FrameStore(records, metadata([9], [1, 4, 7]), name="noting")
+    whole = pipeline(store, batch_size=3, shuffle=False)
+    opened.clear()
+    whole.batch(0, 0)
+    assert sorted(opened) == list(range(9))
+    opened.clear()
+    pipeline(store, batch_size=3, shuffle=False, rows=(1,)).batch(0, 0)
+    assert sorted(opened) == [3, 4, 5]
 
 
 def test_one_draw_of_jitter_serves_target_and_context_and_originals_are_kept():
@@ -201,9 +217,8 @@ def test_the_other_eye_is_not_jittered():
     [
         ({"has_depth": False}, {"with_depth": True}, "no depth"),
         ({"has_pose": False}, {"with_pose": True}, "no camera poses"),
-        ({}, {"batch_size": 3, "process_count": 2}, "shared by 2 hosts"),
         ({}, {"batch_size": 0}, "positive multiple"),
-        ({}, {"process_index": 1}, "this is 1"),
+        ({}, {"rows": (1, 2)}, r"A batch of 2 has no rows \(1, 2\)"),
         ({}, {"repeats": (0,)}, "a repeat of at least 1"),
         ({}, {"repeats": (1, 1)}, "There are 1 sets"),
     ],
@@ -312,7 +327,7 @@ def test_input_depth_is_thinned_out_anew_at_every_visit_and_by_seed_and_step_alo
     assert len({kept.tobytes() for kept in visits}) == 4
     # what is drawn after the jitter does not change it
     np.testing.assert_array_equal(used.batch(0, 0).rgb, whole.rgb)
-    parts = [thinned(batch_size=4, process_index=i, process_count=2).batch(2, 1) for i in range(2)]
+    parts = [thinned(batch_size=4, rows=rows).batch(2, 1) for rows in ((0, 1), (2, 3))]
     assert_equal(joined(parts), thinned(batch_size=4).batch(2, 1))
 
 
@@ -362,9 +377,8 @@ def test_each_camera_has_its_own_jitter_and_its_own_pose():
     assert batch.context_T_target.shape == (6, 2, 4, 4)
 
 
-def test_a_moment_stays_on_one_host():
-    hosts = [stacked(process_index=i, process_count=2) for i in range(2)]
-    parts = [host.batch(3, 1).index for host in hosts]
+def test_a_moment_stays_in_one_process():
+    parts = [stacked(rows=rows).batch(3, 1).index for rows in ((0, 1, 2), (3, 4, 5))]
     np.testing.assert_array_equal(np.concatenate(parts), stacked().batch(3, 1).index)
 
 
@@ -374,7 +388,7 @@ def test_a_stack_is_the_same_from_any_number_of_threads():
         assert_equal(unpack(batch), stacked().batch(5, step))
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 4}, {"batch_size": 6, "process_count": 6}])
+@pytest.mark.parametrize("options", [{"batch_size": 4}, {"batch_size": 6, "rows": (0, 1)}])
 def test_a_batch_must_hold_whole_rigs(options):
     with pytest.raises(DataError, match=r"whole rigs of 3 cameras.*multiple of that"):
         pipeline(rig_store(), stack_cameras=True, **options)

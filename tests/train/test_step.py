@@ -139,6 +139,7 @@ def test_the_flipped_network_sees_the_mirror_image_and_answers_unmirrored():
     np.testing.assert_allclose(finest(batch, True), finest(mirrored, False)[:, :, ::-1], rtol=1e-5)
 
 
+@functools.cache
 def one_step_in_float64(accumulate, num_devices, networks=GROUP_NETWORKS):
     """State and scalars after a step over eight samples, never flipped."""
     mesh = sharding.make_mesh(num_devices)
@@ -172,6 +173,13 @@ def test_batch_norm_sees_the_parts_one_after_the_other():
         jax.device_get(expected["batch_stats"]),
         variables["batch_stats"],
     )
+
+
+def test_batch_norm_of_parts_is_another_loss_than_of_the_whole():
+    """What workers with batches of their own normalise by can be had; devices change nothing."""
+    with jax.enable_x64(True):
+        whole, parts = (one_step_in_float64(n, 1, tiny.NETWORKS)[2]["loss"] for n in (1, 4))
+    assert abs(parts - whole) > 1e-7 * whole
 
 
 DROPOUT_NETWORKS = Networks(tiny.TinyDepthNet("group", dropout=0.5), tiny.TinyPoseNet())

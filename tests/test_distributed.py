@@ -1,0 +1,179 @@
+"""Several processes find each other, or say in time what is missing; and one of them speaks."""
+
+import json
+import re
+
+import cli
+import processes
+import pytest
+
+from packnet_jax import distributed
+from packnet_jax.distributed import ALONE, Cluster
+from packnet_jax.errors import ConfigError
+
+GIVEN = {"coordinator": "10.0.0.2:1234", "num_processes": 2, "process_id": 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"coordinator": "10.0.0.2:1234"}, "given without --num_processes, --process_id"),
+        ({"process_id": 0}, "--process_id given without --coordinator, --num_processes"),
+        (GIVEN | {"mode": "off"}, "--distributed=off and --coordinator"),
+        (GIVEN | {"coordinator": "10.0.0.2"}, "expected HOST:PORT"),
+        (GIVEN | {"coordinator": "host:99999"}, "expected HOST:PORT"),
+        (GIVEN | {"process_id": 2}, "given 2 and 2"),
+        (GIVEN | {"connect_timeout": 0.0}, "expected seconds above 0"),
+    ],
+)
+def test_flags_that_do_not_fit_each_other_are_refused(fields, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        Cluster(**fields).check()
+
+
+def test_flags_that_fit_are_taken():
+    for cluster in (Cluster(), ALONE, Cluster(**GIVEN), Cluster("on", **GIVEN)):
+        cluster.check()
+
+
+def test_who_is_alone_speaks_goes_ahead_and_gathers_from_itself(capsys):
+    distributed.connect(Cluster())
+    assert distributed.is_first()
+    with distributed.one_voice(), distributed.first_goes_ahead("nothing"):
+        print("heard")
+    assert capsys.readouterr().out == "heard\n"
+    assert distributed.gathered([{"value": 0.1}]) == [{"value": 0.1}]
+
+
+CONNECT = """
+import functools
+import jax
+from packnet_jax import distributed
+from packnet_jax.command_line import run_program
+
+def main(_):
+    jax.distributed.initialize = functools.partial(
+        jax.distributed.initialize, heartbeat_timeout_seconds=5  # by which a loss is noticed
+    )
+    distributed.connect(distributed.Cluster(*{arguments!r}))
+    with distributed.one_voice():
+        {body}
+
+run_program(main)
+"""
+
+
+def program(body: str, *arguments) -> list[str]:
+    return ["-c", CONNECT.format(arguments=arguments, body=body)]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_missing_peer_is_told_of_in_time(tmp_path, number):
+    address = f"localhost:{processes.free_port()}"
+    alone = processes.start(program("pass", "auto", address, 2, number, 2.0), 1, tmp_path)
+    (output,) = processes.finish([alone], status=2, timeout=60)
+    (message,) = (line for line in output.splitlines() if line.startswith("DistributedError"))
+    assert f"process {number} of 2 waited 2 s for the others" in message
+    assert address in message
+    found = "this is the coordinator" if number == 0 else "nothing answers at the coordinator"
+    assert found in message
+    assert "--connect_timeout" in message
+    assert "Traceback" not in output
+
+
+def test_where_there_is_no_cluster_on_is_refused_and_auto_goes_on_alone(tmp_path):
+    body = "print('processes', jax.process_count())"
+    started = [processes.start(program(body, mode), 1, tmp_path) for mode in ("on", "auto", "off")]
+    (refused,) = processes.finish(started[:1], status=2, timeout=60)
+    assert "jax finds no cluster here" in refused
+    for output in processes.finish(started[1:], timeout=60):
+        assert "processes 1" in output
+
+
+TOGETHER = """
+        from packnet_jax.errors import DataError
+        import os
+        number = jax.process_index()
+        print("said by", number, flush=True)
+        mine = [[number, 0.1 + number, float("inf")]] * number
+        assert distributed.gathered(mine) == [[1, 1.1, float("inf")]]
+        with distributed.first_goes_ahead("building"):
+            assert number == 0 or os.path.exists("built")
+            open("built", "w").close()
+        if number == 1:
+            raise DataError("lost a shard")
+        distributed.gathered([])
+"""
+
+
+def test_processes_detected_through_slurm_work_together_until_one_fails(tmp_path):
+    """The variables that srun sets; the failure of one ends the other, too, which waits for it."""
+    port = processes.free_port()
+    slurm = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "JAX_COORDINATOR_PORT": str(port),
+        "SLURM_LOCALID": "0",
+    }
+    started = [
+        processes.start(program(TOGETHER), 1, tmp_path, **slurm, SLURM_PROCID=str(number))
+        for number in range(2)
+    ]
+    first, second = (process.communicate(timeout=120)[0] for process in started)
+    assert "said by 0" in first
+    assert "said by 1" not in second
+    assert "Process 1: DataError: lost a shard" in second
+    assert started[1].returncode == 2
+    assert started[0].returncode != 0
+
+
+def test_flags_of_several_processes_are_checked_before_anything_is_imported(tmp_path):
+    output = cli.run("main", cli.config_file("demo"), "--num_processes=2", cwd=tmp_path, status=2)
+    assert "--num_processes given without --coordinator, --process_id" in output
+
+
+def flags(config: str, workdir: str, *more: str) -> list[str]:
+    return [
+        config,
+        f"--workdir={workdir}",
+        "--config.train.batch_size=4",
+        "--config.train.num_steps=2",
+        "--config.loss.num_scales=1",  # which compiles in a third of the time
+        "--config.data.image_shape=32,64",
+        "--config.data.synthetic.num_streets=2",
+        "--config.data.synthetic.num_test_streets=1",
+        "--config.data.synthetic.frames_per_street=5",
+        *more,
+    ]
+
+
+def test_the_program_trains_and_evaluates_in_two_processes(tmp_path):
+    """What the set lacks is built once; the first process alone prints and writes."""
+
+    def run(*arguments: str) -> list[str]:
+        address = f"localhost:{processes.free_port()}"
+        program = [str(cli.ROOT / "tests" / "tiny_main.py"), *arguments]
+        cluster = [f"--coordinator={address}", "--num_processes=2"]
+        started = [
+            processes.start([*program, *cluster, f"--process_id={number}"], 2, tmp_path)
+            for number in range(2)
+        ]
+        return processes.finish(started)
+
+    first, second = run(*flags(cli.config_file("demo"), "run", "--config.data.tfds_dir=sets"))
+    assert "batch 4 on 4 x cpu of 2 processes" in first
+    assert "Evaluation   run/eval/synthetic_drive-test.json" in first
+    assert "Training on" not in second
+    assert "Evaluation" not in second
+    assert len(list((tmp_path / "run").glob("events.out.tfevents*"))) == 1
+    trained = json.loads((tmp_path / "run/eval/synthetic_drive-test.json").read_text())
+    assert trained["step"] == 2
+    indices = [row["index"] for row in trained["per_image"]]
+    assert indices == sorted(set(indices))
+    saved = ["--config.save.folder=saved", "--config.data.tfds_dir=sets"]
+    run("--mode=eval", "--checkpoint=run", "--workdir=again", *saved)
+    again = json.loads((tmp_path / "again/eval/synthetic_drive-test.json").read_text())
+    for mode, metrics in trained["metrics"].items():
+        assert again["metrics"][mode] == pytest.approx(metrics, rel=1e-6)
+    assert len(list((tmp_path / "saved").rglob("*_depth.npz"))) == len(indices)
