@@ -60,12 +60,12 @@ def main(_argv: Sequence[str]) -> None:
     iterator = data.train.iterate(config.seed)
     batches = sharding.placed_ahead(iterator, mesh)
     to_floats = jax.jit(unpack, out_shardings=sharding.batch_sharding(mesh))
-    watch = NonFiniteWatch(config.optim.max_nonfinite_steps)
+    watch = NonFiniteWatch(config.optim.max_nonfinite_steps, EventLog())
     before = time.perf_counter()
     state, output = jax.block_until_ready(step(state, to_floats(next(batches))))
     first = time.perf_counter() - before
     seconds, waited, outside, processor = [], [], [], []
-    for _ in range(STEPS.value):
+    for number in range(STEPS.value):
         before, before_processor = time.perf_counter(), time.process_time()
         batch = next(batches)
         waited.append(time.perf_counter() - before)
@@ -73,7 +73,7 @@ def main(_argv: Sequence[str]) -> None:
         begun = time.perf_counter()
         state, output = jax.block_until_ready(step(state, floats))
         ended = time.perf_counter()
-        watch.check(output)
+        watch.check(output, number + 2)
         seconds.append(time.perf_counter() - before)
         outside.append(seconds[-1] - (ended - begun))
         processor.append(time.process_time() - before_processor)

@@ -21,6 +21,7 @@ LAYERS = {
     "packnet_jax.config": 0.5,  # raises the errors
     "packnet_jax.sharding": 0.5,
     "packnet_jax.distributed": 0.5,
+    "packnet_jax.agreement": 0.7,
     "packnet_jax.eval_config": 0.7,
     "packnet_jax.defaults": 0.7,
     "packnet_jax.command_line": 0.7,

@@ -27,7 +27,7 @@ BOUNDS = [
     # and 3.5e-4 from itself under a newer torch; our float32, 1.6e-4 (docs/benchmarks.md).
     # Rounding alone reaches 1 % by step 26, so only the level is compared from step 10 on.
     # Which pixels rounding decides the other way depends on the CPU, too: from there on, the bounds
-    # are about three times what any float32 or float64 of ours or the original's was seen to differ.
+    # are about three times the largest difference of any float32 or float64 that was seen.
     Bounds("fixed96sp", ((3, 1e-4), (10, 3e-3)), mean=0.02),
     Bounds("slim64", ((2, 1e-4), (5, 5e-3)), mean=0.03),
     # From these full pose weights the second update is unstable: the original's code under a newer
