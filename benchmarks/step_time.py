@@ -22,6 +22,7 @@ from packnet_jax import config as config_lib
 from packnet_jax import sharding
 from packnet_jax.data.open import open_data_sets
 from packnet_jax.data.packed import unpack
+from packnet_jax.events import EventLog
 from packnet_jax.objectives import make_objective
 from packnet_jax.sfm import Networks
 from packnet_jax.train.dashboard import memory_gib
