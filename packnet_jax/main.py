@@ -29,6 +29,12 @@ CHECKPOINT = flags.DEFINE_string(
     "With --mode=eval or eval_pose: a run's workdir, one step's folder in checkpoints/, a folder "
     "that packnet_jax.convert wrote, or a checkpoint of the original (.ckpt, .pth.tar).",
 )
+DEBUG = flags.DEFINE_bool(
+    "debug",
+    False,
+    "With --mode=train: end at the first step whose loss or gradients are not finite, and name the "
+    "operation that made them so, instead of skipping the step.",
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -55,7 +61,7 @@ def _train(config: config_lib.Config, workdir: Path) -> None:
     from packnet_jax import compilation, runs
 
     compilation.keep_compiled()
-    runs.train_run(config, workdir=workdir)
+    runs.train_run(config, workdir=workdir, debug=DEBUG.value)
 
 
 def _evaluate(checkpoint: Path, workdir: Path) -> None:

@@ -35,13 +35,18 @@ from packnet_jax.visualize import write_atomically
 LIBRARIES = ("packnet_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
-def train_run(config: Config, *, workdir: Path) -> None:
+def train_run(config: Config, *, workdir: Path, debug: bool = False) -> None:
     """Trains (or resumes), evaluates, and says where everything is.
+
+    Args:
+        debug: stop at the first step that is not finite, and name the operation that made it so.
 
     Raises:
         PacknetError: something in the configuration, data or workdir does not fit; before any
             compilation.
     """
+    if debug and jax.process_count() > 1:
+        raise ConfigError("--debug: looks into the steps of one process; start a single one")
     mesh = sharding.make_mesh()
     sharding.check_batch_size(config.train.batch_size, mesh, accumulate=config.train.accumulate)
     if config.needs.motion and not config.model.pose_net.name:
@@ -61,7 +66,7 @@ def train_run(config: Config, *, workdir: Path) -> None:
     if data.ray_template is not None:  # without it nobody knows where pixels look
         save_template(workdir / RUN_TEMPLATE, data.ray_template)
     print(_overview(config, data, workdir, mesh), flush=True)
-    outcome = train(config, networks, data, workdir=workdir, mesh=mesh)
+    outcome = train(config, networks, data, workdir=workdir, mesh=mesh, debug=debug)
     if outcome.stopped_by is not None:
         print(f"Stopped by {outcome.stopped_by.name}; the same command resumes --workdir={workdir}")
         raise SystemExit(128 + outcome.stopped_by)

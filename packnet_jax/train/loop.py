@@ -27,6 +27,8 @@ from packnet_jax.report import Report
 from packnet_jax.sfm import Networks
 from packnet_jax.signals import stop_signal
 from packnet_jax.train.dashboard import Dashboard, Rates, memory_gib
+from packnet_jax.train.debug import stop_at_nonfinite
+from packnet_jax.train.health import HealthWatch
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import StepOutput, make_train_step
@@ -45,14 +47,24 @@ class Outcome(NamedTuple):
 
 
 def train(
-    config: Config, networks: Networks, data: DataSets, *, workdir: Path, mesh: Mesh
+    config: Config,
+    networks: Networks,
+    data: DataSets,
+    *,
+    workdir: Path,
+    mesh: Mesh,
+    debug: bool = False,
 ) -> Outcome:
     """Trains from the newest checkpoint in the workdir, or from the beginning, to the last step.
 
     SIGINT and SIGTERM finish the step, save and return.
 
+    Args:
+        debug: stop at the first step that is not finite; see `train.debug`.
+
     Raises:
-        TrainingError: `config.optim.max_nonfinite_steps` steps in a row had no finite loss.
+        TrainingError: `config.optim.max_nonfinite_steps` steps in a row had no finite loss; with
+            `debug` one.
     """
     begun = time.monotonic()
     steps_per_epoch = data.train.steps_per_epoch
@@ -91,12 +103,17 @@ def train(
         # Said, as a compiler may replicate what is empty: the contexts of pictures alone.
         to_floats = jax.jit(unpack, out_shardings=sharding.batch_sharding(mesh))
         watch = NonFiniteWatch(config.optim.max_nonfinite_steps)
+        health = HealthWatch()
         rates = Rates(config.train.batch_size)
         bar = tqdm(
             initial=first_step, total=num_steps, desc="train", unit="step", dynamic_ncols=True
         )
         for step in range(first_step, num_steps):
-            state, output = train_step(state, to_floats(next(placed)))
+            batch = to_floats(next(placed))
+            state, output = train_step(state, batch)
+            if debug:
+                stop_at_nonfinite(train_step, state, batch, output)
+            del batch
             watch.check(output)
             rates.count_step()
             bar.update()
@@ -107,7 +124,9 @@ def train(
             is_last = done == num_steps or stop.received is not None
 
             if done % config.train.log_every_steps == 0 or is_last:
-                _log(done, output, rates, batches, dashboard, bar)
+                scalars = _log(done, output, rates, batches, dashboard, bar)
+                for warning in health.read(done, scalars):
+                    logging.warning("%s", warning)
             if done % config.train.image_every_steps == 0 or is_last:
                 dashboard.pictures(done, output.pictures)
             metrics = None
@@ -177,7 +196,8 @@ def _log(
     batches: BatchIterator,
     dashboard: Dashboard,
     bar: tqdm,
-) -> None:
+) -> dict[str, float]:
+    """Shows what the step measured, and returns it."""
     scalars = {k: float(v) for k, v in output.scalars.items()}
     speed = rates.read() | {
         "input_samples_per_second_per_core": batches.samples_per_second,
@@ -188,6 +208,7 @@ def _log(
         f"loss {scalars['loss']:.4f}, {speed['samples_per_second']:.1f} samples/s "
         f"(input {batches.samples_per_second:.0f}/s a core, waited for {batches.wait_fraction:.0%})"
     )
+    return scalars
 
 
 def _evaluate(
