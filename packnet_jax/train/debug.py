@@ -40,6 +40,6 @@ def stop_at_nonfinite(
             )
     raise TrainingError(
         f"--debug: step {int(state.step)} is not finite as compiled, but is operation by "
-        "operation: the compiler computes in another order, and some value is near the largest that its type "
-        "holds. Look at the scalars on the dashboard before this step"
+        "operation: the compiler computes in another order, and some value is near the largest "
+        "that its type holds. Look at the scalars on the dashboard before this step"
     )
