@@ -30,6 +30,7 @@ ALL_FORMATS = (*DATA_SET_FORMATS, "WEBP", "TIFF", "GIF", "PPM")
 """Pillow has decoders that run other programs; these do not."""
 
 _LONGEST_NAME = 255  # bytes, of every usual file system
+_LONGEST_PATH = 1024  # bytes; systems take 4096 or more, the folder included
 _DIGITS = 18  # that every integer type holds
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -169,7 +170,10 @@ def relative_path(text: str, place: str) -> PurePosixPath:
     """
     path = PurePosixPath(text)
     is_inside = path.name and not path.is_absolute() and ".." not in path.parts
-    if not is_inside or "\0" in text or max(map(_num_bytes, path.parts)) > _LONGEST_NAME:
+    is_short = _num_bytes(text) <= _LONGEST_PATH and all(
+        _num_bytes(part) <= _LONGEST_NAME for part in path.parts
+    )
+    if not is_inside or not is_short or "\0" in text:
         shown = f"{text[:100]!r}{'…' if len(text) > 100 else ''}"
         raise ValueError(f"{place} names {shown}, which is no path of a file below its folder")
     return path

@@ -117,7 +117,8 @@ def mutated_tree(original: Any, *, changes: int = 3) -> st.SearchStrategy[Any]:
 
     def apply(edits: list[tuple[tuple, str, Any]]) -> Any:
         tree = _copy(original)
-        for path, kind, value in edits:
+        for path, kind, drawn in edits:
+            value = _copy(drawn)  # else one that is added to itself would hold itself
             if not path:
                 tree = value if kind == "set" else tree
                 continue

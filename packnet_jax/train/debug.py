@@ -29,8 +29,9 @@ def stop_at_nonfinite(
     if not int(output.scalars["nonfinite_in_a_row"]):
         return
     device = jax.local_devices()[0]
-    before: Any = jax.device_put(state.replace(step=state.step - 1), device)
-    arguments = {"state": before, "batch": jax.device_put(batch, device)}
+    after: Any = state
+    before = after.replace(step=state.step - 1)
+    arguments = {"state": jax.device_put(before, device), "batch": jax.device_put(batch, device)}
     for name, called in (("loss", "the loss"), ("gradient_norm", "the norm of the gradients")):
         what = first_nonfinite(train_step, arguments, lambda result, n=name: result[1].scalars[n])
         if what is not None:
