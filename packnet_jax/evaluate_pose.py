@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from packnet_jax.config import Config
 from packnet_jax.data.drives import Drive, DriveSet
+from packnet_jax.errors import CheckpointError
 from packnet_jax.geometry.transforms import pose_vector_to_transform
 from packnet_jax.metrics.odometry import chain_motions, invert_rigid
 from packnet_jax.pose_report import PoseReport, Trajectory, compare
@@ -138,6 +139,11 @@ def follow(
     motions = neighbouring_motions(
         np.concatenate(groups), back_context=back_context, forward_context=forward_context
     )
+    if not np.isfinite(motions).all():
+        raise CheckpointError(
+            f"the pose network's answers along {drive.name} are not finite; its weights are "
+            "damaged, or its training diverged: take an earlier step's checkpoint"
+        )
     return compare(
         chain_motions(motions),
         np.stack(poses),

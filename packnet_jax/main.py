@@ -53,6 +53,12 @@ PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which one this is, from 0
 CONNECT_TIMEOUT = flags.DEFINE_float(
     "connect_timeout", 300.0, "Seconds that a process waits for the others."
 )
+DEBUG = flags.DEFINE_bool(
+    "debug",
+    False,
+    "With --mode=train: end at the first step whose loss or gradients are not finite, and name the "
+    "operation that made them so, instead of skipping the step.",
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -101,7 +107,7 @@ def _train(config: config_lib.Config, workdir: Path) -> None:
     from packnet_jax import compilation, runs
 
     compilation.keep_compiled()
-    runs.train_run(config, workdir=workdir, allow_changes=ALLOW_CHANGES.value)
+    runs.train_run(config, workdir=workdir, allow_changes=ALLOW_CHANGES.value, debug=DEBUG.value)
 
 
 def _evaluate(checkpoint: Path, workdir: Path) -> None:

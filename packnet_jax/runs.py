@@ -37,7 +37,9 @@ from packnet_jax.visualize import write_atomically
 from packnet_jax.workdir import make_workdir, only_run, system_errors_named
 
 
-def train_run(config: Config, *, workdir: Path, allow_changes: bool = False) -> None:
+def train_run(
+    config: Config, *, workdir: Path, allow_changes: bool = False, debug: bool = False
+) -> None:
     """Trains (or resumes), evaluates, and says where everything is.
 
     What happens is also in `events.jsonl` in the workdir. Returns after the last step, or when
@@ -46,12 +48,17 @@ def train_run(config: Config, *, workdir: Path, allow_changes: bool = False) -> 
     Args:
         allow_changes: whether a run is resumed with a configuration that gives its parameters
             another meaning.
+        debug: stop at the first step that is not finite, and name the operation that made it so.
 
     Raises:
         PacknetError: something in the configuration, data or workdir does not fit; before any
             compilation.
         SystemExit: Ctrl-C has asked to stop.
     """
+    if debug:
+        distributed.check_alone(
+            "--debug: given", "it looks into the steps of one; start a single one"
+        )
     mesh = sharding.make_mesh(fsdp=config.train.fsdp)
     sharding.check_batch_size(config.train.batch_size, mesh, accumulate=config.train.accumulate)
     if config.needs.motion and not config.model.pose_net.name:
@@ -75,11 +82,17 @@ def train_run(config: Config, *, workdir: Path, allow_changes: bool = False) -> 
         prepare_run(workdir, config, allow_changes=allow_changes)
         if not checkpoint.has_checkpoint(workdir):
             check_initial_weights(config, networks)
-        _train(config, networks, workdir, mesh, events)
+        _train(config, networks, workdir, mesh, events, debug=debug)
 
 
 def _train(
-    config: Config, networks: Networks, workdir: Path, mesh: jax.sharding.Mesh, events: EventLog
+    config: Config,
+    networks: Networks,
+    workdir: Path,
+    mesh: jax.sharding.Mesh,
+    events: EventLog,
+    *,
+    debug: bool,
 ) -> None:
     rows = sharding.local_rows(mesh, config.train.batch_size)
     with distributed.first_goes_ahead("data sets"):  # which builds what there is not yet
@@ -88,7 +101,7 @@ def _train(
         save_template(workdir / RUN_TEMPLATE, data.ray_template)
     print(_overview(config, data, workdir, mesh), flush=True)
     _tell_start(config, data, workdir, events)
-    outcome = train(config, networks, data, workdir=workdir, mesh=mesh, events=events)
+    outcome = train(config, networks, data, workdir=workdir, mesh=mesh, events=events, debug=debug)
     if outcome.stopped_by is not None:
         message = f"stopped by {outcome.stopped_by.name}; the same command resumes"
         events.tell("end", f"{message} --workdir={workdir}", reason=outcome.stopped_by.name)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 import typing
 from typing import Any, Literal
 
@@ -67,10 +68,10 @@ def _coerce(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
             items = enumerate(value)
             return tuple(_coerce(arguments[0], v, f"{path}[{i}]", problems) for i, v in items)
         expected = str(hint)
-    elif hint is float and type(value) in (int, float) and math.isfinite(value):
+    elif hint is float and _is_finite(value):
         return float(value)
     elif hint == int | float:  # the two mean different things
-        if type(value) in (int, float) and math.isfinite(value):
+        if _is_finite(value):
             return value
         expected = "a finite number"
     elif hint is not float and type(value) is hint:
@@ -79,3 +80,8 @@ def _coerce(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
         expected = "a finite number" if hint is float else hint.__name__
     problems.append(f"{path}: given {value!r} ({type(value).__name__}), expected {expected}")
     return None
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether it is a number that a float can hold."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -16,6 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from packnet_jax.errors import DataError
+from packnet_jax.untrusted import open_picture, read_arrays
 
 PNG_DEPTH_SCALE = 256  # 16-bit depth pictures hold metres * 256
 
@@ -166,13 +166,12 @@ def read_depth(path: Path) -> Float[ndarray, "h w"]:
         raise DataError(f"{path}: depth is read from .npz or .png, not {path.suffix!r}")
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return _checked_map(path, file["depth"])
-        with Image.open(path) as picture:
+            return _checked_map(path, read_arrays(path, ["depth"])["depth"])
+        with open_picture(path) as picture:
             mode, levels = picture.mode, np.asarray(picture, np.float64)
     except KeyError as error:
         raise DataError(f"{path}: holds no array 'depth'") from error
-    except (BadZipFile, OSError, ValueError) as error:
+    except ValueError as error:
         raise DataError(f"{path}: can not be read as depth: {error}") from error
     if not mode.startswith("I"):
         raise DataError(f"{path}: depth is a 16-bit grey picture, but this one is {mode!r}")

@@ -1,17 +1,16 @@
 """The camera of pictures that come without one: intrinsics from a file, numbers, or a guess."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from packnet_jax.errors import ConfigError, DataError
+from packnet_jax.untrusted import existing_file, read_arrays, read_json, read_text
 
 GUESSED_FOCAL_RATIO = 0.7
 """`auto`: focal length over the picture's longer side. KITTI has 0.58, phones and webcams 0.6 to
@@ -53,13 +52,14 @@ class Calibration:
                 None,
                 setting,
             )
-        path = Path(text).expanduser()
-        if path.is_file():
+        if path := existing_file(text):
             return cls(str(path), _checked(_read(path, setting), path, setting), setting)
         try:
             fx, fy, cx, cy = (float(word) for word in text.split(","))
         except ValueError as error:
-            raise ConfigError(f"{setting}: given {text!r}, which is no file; {EXPECTED}") from error
+            raise ConfigError(
+                f"{setting}: given {text[:200]!r}, which is no file; {EXPECTED}"
+            ) from error
         K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
         return cls(setting, _checked(K, text, setting), setting)
 
@@ -86,19 +86,18 @@ def _read(path: Path, setting: str) -> ndarray:
     """The array in the file, of whatever shape."""
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return file["intrinsics"]
-        text = path.read_text()
+            return read_arrays(path, ["intrinsics"])["intrinsics"].astype(np.float64)
         if path.suffix == ".json":
-            document = json.loads(text)
+            document = read_json(path)
             return np.array(
                 document["intrinsics"] if isinstance(document, dict) else document, float
             )
+        text = read_text(path)
         kitti = re.search(r"^P_rect_02:(.*)$", text, re.MULTILINE)
         if kitti:
             return np.array(kitti[1].split(), float).reshape(3, 4)[:, :3]
         return np.array(text.replace(",", " ").split(), float).reshape(3, 3)
-    except (BadZipFile, KeyError, OSError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{setting}: {path} holds no intrinsics ({error}); {EXPECTED}") from error
 
 

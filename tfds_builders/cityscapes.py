@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from packnet_jax.errors import DataError
+from packnet_jax.untrusted import read_json
 from tfds_builders.frame_checks import header_shape
 from tfds_builders.frames import Frame, FramesBuilder, Missing
 from tfds_builders.stored_size import FULL_SIZE, StoredSize
@@ -210,11 +211,11 @@ def _read_intrinsics(snippet: Snippet) -> np.ndarray:
             f"{_AFTER} earlier in {CAMERAS}"
         )
     try:
-        values = json.loads(path.read_text())["intrinsic"]
+        values = read_json(path)["intrinsic"]
         fx, fy, cx, cy = (float(values[key]) for key in ("fx", "fy", "u0", "v0"))
     except KeyError as error:
         raise ValueError(f"{path} lacks {error}") from error
-    except (OSError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path} can not be read as a calibration: {error}") from error
     if not np.isfinite([fx, fy, cx, cy]).all() or min(fx, fy) <= 0:
         raise ValueError(f"{path} gives no camera: fx={fx}, fy={fy}, u0={cx}, v0={cy}")

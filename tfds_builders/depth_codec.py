@@ -9,6 +9,7 @@ import numpy as np
 _HEADER = struct.Struct("<4sIIi")
 _MAGIC = b"dpt1"
 _SPARSE_BELOW = 0.5
+_MAX_PIXELS = 2**28
 
 
 def encode_depth(depth: np.ndarray | None) -> bytes:
@@ -44,10 +45,15 @@ def decode_depth(data: bytes) -> np.ndarray | None:
         magic, height, width, count = _HEADER.unpack_from(data)
         if magic != _MAGIC:
             raise ValueError(f"it starts with {magic!r} instead of {_MAGIC!r}")
-        body = zlib.decompress(data[_HEADER.size :])
+        num_pixels = height * width
+        if num_pixels > _MAX_PIXELS or count > num_pixels:
+            raise ValueError(f"it declares {height} x {width} pixels and {count} values")
+        # A wrong size is found out below; no more is decompressed than the header declares.
+        expected = 4 * num_pixels if count < 0 else 8 * count
+        body = zlib.decompressobj().decompress(data[_HEADER.size :], max(expected, 1))
         if count < 0:
             return np.frombuffer(body, "<f4").reshape(height, width).copy()
-        depth = np.zeros(height * width, np.float32)
+        depth = np.zeros(num_pixels, np.float32)
         positions = np.cumsum(np.frombuffer(body, "<u4", count), dtype=np.int64)
         depth[positions] = np.frombuffer(body, "<f4", count, offset=4 * count)
         return depth.reshape(height, width)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from packnet_jax.untrusted import read_arrays
 from tfds_builders.dgp_files import Sample
 
 DEPTH_TYPES = ("", "lidar")
@@ -105,7 +106,6 @@ def _read_points(path: Path, columns: list[int]) -> Float[ndarray, "n 3"]:
 
 def _read_array(path: Path, key: str) -> ndarray:
     try:
-        with np.load(path) as arrays:
-            return arrays[key]
-    except Exception as error:  # zip, zlib and numpy each raise their own
+        return read_arrays(path, [key])[key]
+    except (KeyError, ValueError) as error:
         raise ValueError(f"the file {path} can not be read: {error}") from error

@@ -5,7 +5,6 @@ with its pose) and its *samples*: which of them were taken at one moment. Only w
 is of the scene; its list of data may hold more.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from packnet_jax.errors import DataError
+from packnet_jax.untrusted import read_json, relative_path
 
 SPLITS = ("train", "val", "test", "train_overfit")
 """By their number in `scene_splits`."""
@@ -44,7 +44,7 @@ class Datum(NamedTuple):
     @property
     def filename(self) -> PurePosixPath:
         """Path below the scene's folder; raises ValueError where there is none."""
-        return PurePosixPath(_member(self.fields, "filename", self.place, str))
+        return relative_path(_member(self.fields, "filename", self.place, str), self.place)
 
     @property
     def world_T_sensor(self) -> Float[ndarray, "4 4"]:
@@ -130,7 +130,7 @@ def list_scenes(data_set: Path, split: str) -> list[str]:
         DataError: the file is damaged, has no such split, or lists nothing, or a folder twice.
     """
     try:
-        splits = _member(_read_json(data_set), "scene_splits", str(data_set), dict)
+        splits = _member(read_json(data_set), "scene_splits", str(data_set), dict)
         listed = {
             name: _words(splits[str(number)], "filenames", f"{data_set}, split {number}")
             for number, name in enumerate(SPLITS)
@@ -154,10 +154,11 @@ def read_scene(data_set: Path, scene: str) -> Scene:
     """The samples of a scene, by its path relative to the folder of the data set.
 
     Raises:
-        ValueError: its file is missing, no JSON, or has no data or samples; the message says why.
+        ValueError: its file is missing, no JSON, or not below that folder, or it has no data or
+            samples; the message says why.
     """
-    path = data_set.parent / scene
-    fields = _read_json(path)
+    path = data_set.parent / relative_path(scene, str(data_set))
+    fields = read_json(path)
     data = {
         item["key"]: item
         for item in _member(fields, "data", str(path), list)
@@ -179,7 +180,7 @@ def read_calibration(path: Path) -> dict[str, Camera]:
     Raises:
         ValueError: it is missing or damaged; the message says why.
     """
-    fields = _read_json(path)
+    fields = read_json(path)
     names = _words(fields, "names", str(path))
     columns = [names, *(_member(fields, k, str(path), list) for k in ("intrinsics", "extrinsics"))]
     if len({len(column) for column in columns}) != 1:
@@ -198,7 +199,7 @@ def read_calibration(path: Path) -> dict[str, Camera]:
 
 def _lists_scenes(path: Path) -> bool:
     try:
-        return "scene_splits" in _read_json(path)
+        return "scene_splits" in read_json(path)
     except (ValueError, TypeError):
         return False
 
@@ -215,6 +216,7 @@ def _sample(node: Any, number: int, data: Mapping[str, Any], path: Path) -> Samp
     try:
         keys = _words(node, "datum_keys", place)
         calibration = _member(node, "calibration_key", place, str)
+        relative_path(f"{calibration}.json", place)
     except ValueError as error:
         return Sample(number, "", {}, (str(error),), place)
     for key in keys:
@@ -290,12 +292,3 @@ def _words(node: Any, key: str, place: str) -> list[str]:
     if not all(isinstance(word, str) for word in words):
         raise ValueError(f"{place}: {key!r} lists something else than words")
     return words
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise ValueError(f"there is no file {path}") from error
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} can not be read as JSON: {error}") from error

@@ -16,6 +16,9 @@ from packnet_jax.errors import DataError
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ts")
 
+_DIGITS = re.compile(r"(0?[1-9][0-9]?)?d?")
+"""How a number in a name is written out: with how many digits."""
+
 COUNT_SLACK = 2
 """Containers that hold no count announce one from duration and rate, wrong by so many frames."""
 
@@ -210,11 +213,15 @@ def _around_number(pattern: str) -> tuple[str, str]:
     )
     try:
         pieces = list(Formatter().parse(pattern))
-        pattern.format(0)
-    except (IndexError, KeyError, ValueError) as error:
+    except ValueError as error:
         raise malformed from error
-    fields = [field for _, field, _, _ in pieces if field is not None]
-    if len(fields) != 1 or fields[0]:
+    fields = [piece[1:] for piece in pieces if piece[1] is not None]
+    if (
+        len(fields) != 1
+        or fields[0][0]
+        or fields[0][2]
+        or not _DIGITS.fullmatch(fields[0][1] or "")
+    ):
         raise malformed
     return pieces[0][0], "".join(literal for literal, _, _, _ in pieces[1:])
 

@@ -1,11 +1,10 @@
 """What makes a frame useless, so that it is listed instead of stored."""
 
-import io
-
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from PIL import Image
+
+from packnet_jax.untrusted import open_picture
 
 
 def header_shape(data: bytes) -> tuple[int, int]:
@@ -64,9 +63,9 @@ def in_pixels(shape: tuple[int, int]) -> str:
 
 def _shape(data: bytes, *, is_decoded: bool) -> tuple[int, int]:
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with open_picture(data) as picture:
             if is_decoded:
                 picture.load()
             return picture.height, picture.width
-    except (OSError, SyntaxError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"the picture can not be decoded: {error}") from error

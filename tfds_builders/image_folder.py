@@ -10,9 +10,9 @@ from typing import Any, Self
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from packnet_jax.errors import DataError
+from packnet_jax.untrusted import open_picture
 from tfds_builders.calibration import Calibration
 from tfds_builders.folder_files import COUNT_SLACK, Entry, Stream, find_streams, read_video
 from tfds_builders.frame_checks import header_shape
@@ -351,9 +351,9 @@ def _read_mask(path: Path | None) -> np.ndarray | None:
     if path is None:
         return None
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             levels = np.asarray(image.convert("L"))
-    except (OSError, SyntaxError, ValueError) as error:
+    except ValueError as error:
         raise DataError(
             f"`data.frames.mask`: {path} can not be read as a picture ({error})."
         ) from error

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
+from packnet_jax.untrusted import open_picture, read_arrays
 from tfds_builders.scan_lines import NUM_LINES, keep_beams, keep_beams_of_map
 from tfds_builders.velodyne import project_scan, read_scan
 
@@ -112,9 +112,9 @@ def _read_velodyne(
 
 def _read_npz(path: Path) -> np.ndarray:
     try:
-        with np.load(path) as arrays:
-            return np.squeeze(arrays["velodyne_depth"]).astype(np.float32)
-    except Exception as error:  # zip, zlib and numpy each raise their own
+        arrays = read_arrays(path, ["velodyne_depth"])
+        return np.squeeze(arrays["velodyne_depth"]).astype(np.float32)
+    except (KeyError, ValueError) as error:
         raise ValueError(f"the depth file {path} can not be read: {error}") from error
 
 
@@ -127,9 +127,9 @@ def _read_png(path: Path) -> np.ndarray:
     if not path.is_file():
         raise NotMeasured(f"there is no file {path}")
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             values = np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"the depth file {path} can not be read: {error}") from error
     if values.ndim != 2 or values.max() <= _SMALLEST_WHOLE_PNG:
         raise ValueError(

@@ -7,10 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from packnet_jax.errors import DataError
+from packnet_jax.untrusted import read_text
 
 OTHER_CAMERA = {"image_02": "image_03", "image_03": "image_02"}
 
 _EARTH_RADIUS = 6378137.0  # metres
+_LEAST_VOLUME = 0.5  # of a rotation, whose determinant is 1
 
 
 class Camera(NamedTuple):
@@ -40,13 +42,21 @@ def read_camera(date: Path, camera: str) -> Camera:
     """Calibration of 'image_02' or 'image_03' on one recording day.
 
     The projection is P = K [I | t], where t leads from rectified camera 0 to this camera.
+
+    Raises:
+        DataError: a file is missing or damaged.
     """
-    rows = read_rows(date / "calib_cam_to_cam.txt")
-    shifts = {}
+    path = date / "calib_cam_to_cam.txt"
+    rows = read_rows(path)
+    projections, shifts = {}, {}
     for eye in (camera, OTHER_CAMERA[camera]):
-        projection = rows[f"P_rect_{eye[-2:]}"].reshape(3, 4)
-        shifts[eye] = np.linalg.solve(projection[:, :3], projection[:, 3])
-    image_T_rectified = rows[f"P_rect_{camera[-2:]}"].reshape(3, 4)
+        name = f"P_rect_{eye[-2:]}"
+        projections[eye] = projection = _row(rows, name, 12, path).reshape(3, 4)
+        try:
+            shifts[eye] = np.linalg.solve(projection[:, :3], projection[:, 3])
+        except np.linalg.LinAlgError as error:
+            raise DataError(f"{path}: the row {name!r} is of no camera.") from error
+    image_T_rectified = projections[camera]
     image_T_velodyne = None
     if (date / "calib_velo_to_cam.txt").is_file():
         image_T_velodyne = image_T_rectified @ _rectified_T_velodyne(date)
@@ -69,9 +79,11 @@ def read_inertial(date: Path, oxts: Path, digits: int) -> Inertial | None:
     calibrations = [date / f"calib_{name}.txt" for name in ("velo_to_cam", "imu_to_velo")]
     if not all(path.is_file() for path in (first, *calibrations)):
         return None
-    imu = read_rows(date / "calib_imu_to_velo.txt")
-    velodyne_T_imu = make_transform(imu["R"], imu["T"])
-    return Inertial(_rectified_T_velodyne(date) @ velodyne_T_imu, _read_packet(first))
+    velodyne_T_imu = _read_transform(date / "calib_imu_to_velo.txt")
+    camera_T_imu = _rectified_T_velodyne(date) @ velodyne_T_imu
+    if abs(np.linalg.det(camera_T_imu[:3, :3])) < _LEAST_VOLUME:
+        raise DataError(f"The calibrations of {date} hold a rotation that is none.")
+    return Inertial(camera_T_imu, _read_packet(first))
 
 
 def read_pose(inertial: Inertial, packet_file: Path) -> np.ndarray | None:
@@ -92,21 +104,41 @@ def read_pose(inertial: Inertial, packet_file: Path) -> np.ndarray | None:
 
 def _rectified_T_velodyne(date: Path) -> np.ndarray:
     """Rectified camera 0 from the laser scanner, [4, 4]."""
-    rotation = read_rows(date / "calib_cam_to_cam.txt")["R_rect_00"]
-    velodyne = read_rows(date / "calib_velo_to_cam.txt")
-    return make_transform(rotation, np.zeros(3)) @ make_transform(velodyne["R"], velodyne["T"])
+    path = date / "calib_cam_to_cam.txt"
+    rotation = _row(read_rows(path), "R_rect_00", 9, path)
+    camera_T_velodyne = _read_transform(date / "calib_velo_to_cam.txt")
+    return make_transform(rotation, np.zeros(3)) @ camera_T_velodyne
+
+
+def _read_transform(path: Path) -> np.ndarray:
+    """Rows R and T as a matrix, [4, 4]."""
+    rows = read_rows(path)
+    return make_transform(_row(rows, "R", 9, path), _row(rows, "T", 3, path))
+
+
+def _row(rows: Mapping[str, np.ndarray], key: str, count: int, path: Path) -> np.ndarray:
+    """The finite numbers of a row; raises DataError where there are not so many."""
+    if key not in rows or rows[key].size != count or not np.isfinite(rows[key]).all():
+        raise DataError(
+            f"{path} has no row '{key}:' of {count} finite numbers; it has {', '.join(rows)}."
+        )
+    return rows[key]
 
 
 def read_rows(path: Path) -> Mapping[str, np.ndarray]:
     """Rows 'key: numbers'; those without numbers, such as dates, are left out.
 
     Raises:
-        DataError: there is no such file.
+        DataError: there is no such file, or it is no text.
     """
     if not path.is_file():
         raise DataError(f"There is no calibration file {path}; KITTI ships it with the pictures.")
+    try:
+        lines = read_text(path).splitlines()
+    except ValueError as error:
+        raise DataError(f"The calibration can not be read: {error}.") from error
     rows = {}
-    for line in path.read_text().splitlines():
+    for line in lines:
         key, _, values = line.partition(":")
         try:
             rows[key] = np.array([float(value) for value in values.split()])
@@ -118,7 +150,7 @@ def read_rows(path: Path) -> Mapping[str, np.ndarray]:
 def _read_packet(path: Path) -> np.ndarray:
     """The first six numbers: latitude, longitude (degrees), altitude (m), roll, pitch, yaw."""
     try:
-        latitude_to_yaw = np.array([float(value) for value in path.read_text().split()[:6]])
+        latitude_to_yaw = np.array([float(value) for value in read_text(path).split()[:6]])
     except ValueError as error:
         raise DataError(f"The OXTS file {path} holds something else than numbers.") from error
     if len(latitude_to_yaw) != 6:

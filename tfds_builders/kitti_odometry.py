@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +10,9 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from packnet_jax.errors import DataError
+from packnet_jax.untrusted import open_picture
 from tfds_builders.frames import Frame, FramesBuilder, Missing
 from tfds_builders.kitti_files import make_transform, read_rows
 from tfds_builders.velodyne import project_scan, read_scan
@@ -21,7 +20,7 @@ from tfds_builders.velodyne import project_scan, read_scan
 DEPTH_TYPES = ("", "velodyne")
 DEFAULT_CAMERA = "image_2"
 
-_PART = re.compile(r"(\d+)(?:-(\d+))?(?:_(image_[0-3]))?")
+_PART = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?(?:_(image_[0-3]))?")
 _SUFFIXES = (".png", ".jpg")
 _RIGID = 1e-3
 """How far a rotation in a file may be from an exact one; KITTI's are to about 1e-6."""
@@ -139,7 +138,13 @@ class _SequenceReader(NamedTuple):
         rows = read_rows(calibration)
         projection = _row(rows, f"P{sequence.camera[-1]}", calibration)
         intrinsics = projection[:, :3]
-        camera_T_camera0 = make_transform(np.eye(3), np.linalg.solve(intrinsics, projection[:, 3]))
+        try:
+            shift = np.linalg.solve(intrinsics, projection[:, 3])
+        except np.linalg.LinAlgError as error:
+            raise DataError(
+                f"{calibration}: the row P{sequence.camera[-1]} is of no camera"
+            ) from error
+        camera_T_camera0 = make_transform(np.eye(3), shift)
         poses = root / "poses" / f"{sequence.sequence}.txt"
         world_T_camera = None
         if poses.is_file():
@@ -164,7 +169,7 @@ class _SequenceReader(NamedTuple):
         if self.image_T_velodyne is not None:
             try:
                 depth = self._depth(path, self.image_T_velodyne, data)
-            except (OSError, SyntaxError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 yield Missing(name, str(error))
         time = self._of_frame(self.times, number, "times.txt")
         yield Frame(
@@ -183,7 +188,7 @@ class _SequenceReader(NamedTuple):
 
     def _depth(self, path: Path, image_T_velodyne: np.ndarray, data: bytes) -> np.ndarray:
         scan = read_scan(path.parents[1] / "velodyne" / f"{path.stem}.bin")
-        with Image.open(io.BytesIO(data)) as picture:
+        with open_picture(data) as picture:
             return project_scan(scan, image_T_velodyne, (picture.height, picture.width))
 
     def _of_frame(self, values: np.ndarray | None, number: int, file: str) -> np.ndarray | None:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from packnet_jax.errors import DataError
+from packnet_jax.untrusted import read_text
 from tfds_builders.depth_codec import encode_depth
 from tfds_builders.frame_checks import header_shape
 from tfds_builders.frames import Frame, FramesBuilder, Missing
@@ -87,9 +88,13 @@ class KittiRaw(FramesBuilder):
             if given not in DEPTH_TYPES:
                 raise DataError(f"Depth type {given!r} is unknown; KITTI raw has {DEPTH_TYPES}.")
         path = find_split(root, split)
+        try:
+            lines = read_text(path).splitlines()
+        except ValueError as error:
+            raise DataError(f"The split can not be read: {error}") from error
         options = {
             "root": str(Path(root).expanduser().resolve()),
-            "lines": tuple(line for line in path.read_text().splitlines() if line.strip()),
+            "lines": tuple(line for line in lines if line.strip()),
             "reach": reach,
             "depth_type": depth_type,
             "with_stereo": with_stereo,

@@ -4,6 +4,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from packnet_jax.errors import DataError
+from packnet_jax.untrusted import relative_path
 from tfds_builders.kitti_files import OTHER_CAMERA
 
 CAMERA_OF_SIDE = {"l": "image_02", "r": "image_03"}
@@ -11,6 +12,7 @@ SUFFIXES = (".png", ".jpg")
 
 _FOLDERS = (".", "data_splits", "splits")
 _NUM_DIGITS = 10
+_MAX_DIGITS = 18
 
 
 class FrameId(NamedTuple):
@@ -93,19 +95,26 @@ def parse_line(line: str) -> FrameId:
         DataError: if the line is something else.
     """
     words = line.split()
-    path = PurePosixPath(words[0]) if words else PurePosixPath()
-    if len(path.parts) == 5 and path.parts[2] in OTHER_CAMERA and path.stem.isdecimal():
+    try:
+        path = relative_path(words[0] if words else "", "it")
+    except ValueError:
+        path = PurePosixPath()
+    if len(path.parts) == 5 and path.parts[2] in OTHER_CAMERA and _is_number(path.stem):
         return FrameId(str(path.parent), path.stem, path.suffix)
     if len(path.parts) == 2 and len(words) == 3:
         number, side = words[1:]
-        if number.isdecimal() and side in CAMERA_OF_SIDE:
+        if _is_number(number) and side in CAMERA_OF_SIDE:
             stream = f"{path}/{CAMERA_OF_SIDE[side]}/data"
             return FrameId(stream, f"{int(number):0{_NUM_DIGITS}d}", SUFFIXES[0])
     raise DataError(
-        f"The split line {line!r} is neither a path like "
+        f"The split line {line[:200]!r} is neither a path like "
         "'2011_09_26/2011_09_26_drive_0023_sync/image_02/data/0000000001.png' nor like "
-        "'2011_09_26/2011_09_26_drive_0023_sync 1 l'."
+        "'2011_09_26/2011_09_26_drive_0023_sync 1 l'; no path may be absolute or go up by '..'."
     )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
 
 
 def _file_names(split: str) -> list[str]:

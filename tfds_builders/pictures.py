@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from packnet_jax.errors import DataError
+from packnet_jax.untrusted import open_picture
 
 CropBorders = tuple[int | float, ...]
 """See `crop_box`; () keeps the whole picture."""
@@ -103,11 +104,19 @@ def decode_image(data: bytes) -> np.ndarray:
     """A PNG, JPEG or BMP file as uint8 [h, w, 3]; grey ones are repeated over the channels.
 
     Raises:
-        ValueError: if it is not a whole picture.
+        ValueError: if it is not a whole picture, or too large.
     """
+    try:
+        with open_picture(data):  # what it declares, before anything is decoded
+            pass
+    except ValueError as error:
+        raise ValueError(f"it is not a whole picture: {error}") from error
     # The same pixels as Pillow's, in two thirds of the time.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError(f"it can not be decoded: {error.err}") from error
     if image is None:
         raise ValueError("it is not a whole picture")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -123,7 +132,8 @@ def encode_bmp(image: np.ndarray) -> bytes:
 
 def grey_thumbnail(image: np.ndarray) -> np.ndarray:
     """uint8 [h, w, 3] in grey levels at a width of 64, where the noise of single pixels is gone."""
-    height = max(1, round(_THUMBNAIL_WIDTH * image.shape[0] / image.shape[1]))
+    height = round(_THUMBNAIL_WIDTH * image.shape[0] / image.shape[1])
+    height = min(max(height, 1), image.shape[0] + _THUMBNAIL_WIDTH)  # of a picture one pixel wide
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (_THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
     return small.astype(np.float32)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 _BYTES_PER_POINT = 16  # x, y, z, reflectance
+_MAX_BYTES = 2**28  # a hundred times a scan of KITTI
 
 
 def read_scan(path: Path) -> Float[ndarray, "n 3"]:
@@ -22,6 +23,8 @@ def read_scan(path: Path) -> Float[ndarray, "n 3"]:
         raise ValueError(
             f"the scan {path} is cut short: {size} bytes are no multiple of {_BYTES_PER_POINT}"
         )
+    if size > _MAX_BYTES:
+        raise ValueError(f"the scan {path} has {size} bytes; at most {_MAX_BYTES} are read")
     return np.fromfile(path, "<f4").reshape(-1, 4)[:, :3]
 
 

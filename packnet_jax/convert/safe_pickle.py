@@ -4,6 +4,10 @@ A pickle is a little program. Before it runs, every instruction is looked at: on
 writes pass, and none may ask for more memory than the file is large. While it runs, the names it
 asks for are looked up in a fixed table; no module is ever imported for it. Every value handed to it
 is a plain container, or immutable, so that it can not alter this program either.
+
+Values may be shared, so that a few bytes describe what would fill any memory if it were written
+out, and nested more deeply than hashing a tuple, which recurses, survives. So nothing but plain
+values is ever hashed or written out.
 """
 
 import io
@@ -23,6 +27,8 @@ from packnet_jax.errors import CheckpointError
 MAX_NESTED_TUPLES = 100
 MAX_AXES = 32
 MAX_ELEMENTS = 2**48
+MAX_BITS = 128
+"""Of a number; torch writes one of 80."""
 
 INSTRUCTIONS = {
     *("PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE"),
@@ -35,6 +41,13 @@ INSTRUCTIONS = {
     *("GLOBAL", "STACK_GLOBAL", "REDUCE", "NEWOBJ", "BUILD", "BINPERSID"),
 }
 """What torch writes, in any protocol from 2 on."""
+
+PLAIN = {
+    *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
+    *("BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+}
+"""Those that push a value which `is_plain`."""
 
 Stream = io.BytesIO | mmap.mmap
 """A file in memory or mapped into it: reading beyond its end gives what there is."""
@@ -71,6 +84,12 @@ class KnownMapping(dict):
 
     __slots__ = ()
 
+    def __init__(self, items: Any = ()):
+        pairs = [(key, value) for key, value in items]
+        if not all(is_plain(key) for key, _ in pairs):
+            raise CheckpointError("a dictionary with a key that is neither text nor number")
+        super().__init__(pairs)
+
     def __setstate__(self, state: object) -> None:
         """Leaves the attributes out."""
 
@@ -84,11 +103,24 @@ class KnownFunction(NamedTuple):
         return self.function(*arguments)
 
 
+class Seen(NamedTuple):
+    """What is known of a value before the pickle runs."""
+
+    depth: int
+    """How deeply tuples are nested in it."""
+    is_plain: bool
+
+
 class Unpickled(NamedTuple):
     """The object, with a `TensorRef` for each tensor, and the storages it names."""
 
     root: Any
     storages: dict[str, StorageRef]
+
+
+def is_plain(value: object) -> bool:
+    """Whether it is text or a number."""
+    return value is None or type(value) in (bool, int, float, str, bytes)
 
 
 def unpickle(stream: Stream) -> Unpickled:
@@ -151,8 +183,8 @@ class _Unpickler(pickle.Unpickler):
 def _checked_program(stream: Stream) -> bytes:
     """The bytes of the pickle at the stream's position, every instruction checked."""
     start = stream.tell()
-    stack: list[int | None] = []  # how deeply tuples are nested in each value; None is a mark
-    memo: dict[int, int] = {}
+    stack: list[Seen | None] = []  # None is a mark
+    memo: dict[int, Seen] = {}
     instructions = pickletools.genops(stream)  # pyright: ignore[reportArgumentType]
     for number, (instruction, given, _) in enumerate(instructions):
         argument: Any = given
@@ -166,25 +198,29 @@ def _checked_program(stream: Stream) -> bytes:
             index = len(memo) if name == "MEMOIZE" else argument
             if index > number:  # the unpickler would make room for all indices up to this one
                 raise ValueError(f"memo index {index} after {number} instructions")
-            memo[index] = stack[-1] or 0
+            memo[index] = stack[-1] or Seen(0, is_plain=False)
         elif name in ("BINGET", "LONG_BINGET"):
             stack.append(memo[argument])
         elif name == "MARK":
             stack.append(None)
         else:
-            depth = max(_pop(stack, instruction.stack_before), default=0)
-            depth += name.startswith("TUPLE")
+            popped = _pop(stack, instruction.stack_before)
+            depth = max((value.depth for value in popped), default=0) + name.startswith("TUPLE")
             if depth > MAX_NESTED_TUPLES:
                 raise ValueError(f"more than {MAX_NESTED_TUPLES} nested tuples")
-            stack += [depth] * len(instruction.stack_after)
+            if name in ("SETITEM", "SETITEMS") and not all(key.is_plain for key in popped[1::2]):
+                raise ValueError("a dictionary with a key that is neither text nor number")
+            if type(argument) is int and argument.bit_length() > MAX_BITS:
+                raise ValueError(f"a number of {argument.bit_length()} bits")
+            stack += [Seen(depth, name in PLAIN)] * len(instruction.stack_after)
     size = stream.tell() - start
     stream.seek(start)
     return stream.read(size)
 
 
-def _pop(stack: list[int | None], before: list[pickletools.StackObject]) -> list[int]:
-    """Takes off what an instruction consumes."""
-    popped: list[int] = []
+def _pop(stack: list[Seen | None], before: list[pickletools.StackObject]) -> list[Seen]:
+    """Takes off what an instruction consumes, and gives it from the top of the stack down."""
+    popped: list[Seen] = []
     count = len(before)
     if pickletools.markobject in before:
         while (value := stack.pop()) is not None:
@@ -240,16 +276,27 @@ def _rebuild_parameter(tensor: Any, *_: Any) -> TensorRef:
     return tensor
 
 
-def _device(kind: Any, *index: Any) -> str:
-    return ":".join(map(str, (kind, *index)))
+def _device(*names: Any) -> str:
+    return ":".join(map(str, _plain(names)))
+
+
+def _plain(values: Any) -> tuple[Any, ...]:
+    values = tuple(values)
+    if not all(map(is_plain, values)):
+        raise CheckpointError(f"it holds {reprlib.repr(values)}, expected texts or numbers alone")
+    return values
+
+
+def _set(values: Any = ()) -> set[Any]:
+    return set(_plain(values))
 
 
 KNOWN: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): KnownMapping,
     ("yacs.config", "CfgNode"): KnownMapping,
-    ("__builtin__", "set"): KnownFunction(set),  # Python 2's name, which protocol 2 keeps
-    ("builtins", "set"): KnownFunction(set),
-    ("torch", "Size"): KnownFunction(tuple),
+    ("__builtin__", "set"): KnownFunction(_set),  # Python 2's name, which protocol 2 keeps
+    ("builtins", "set"): KnownFunction(_set),
+    ("torch", "Size"): KnownFunction(_plain),
     ("torch", "device"): KnownFunction(_device),
     ("torch._utils", "_rebuild_tensor"): KnownFunction(_rebuild_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): KnownFunction(_rebuild_tensor_v2),

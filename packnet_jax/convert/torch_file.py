@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from packnet_jax.convert.safe_pickle import StorageRef, TensorRef, Unpickled, unpickle
+from packnet_jax.convert.safe_pickle import StorageRef, TensorRef, Unpickled, is_plain, unpickle
 from packnet_jax.errors import CheckpointError
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -30,6 +30,8 @@ PICKLE_START = b"\x80"
 ZIP_START = b"PK\x03\x04"
 COUNT_BYTES = 8
 CHUNK_BYTES = 2**20
+MAX_VALUES = 2**22
+"""In a file's containers, those that are shared counted wherever they stand."""
 
 ReadStorage = Callable[[StorageRef], np.ndarray]
 
@@ -150,7 +152,9 @@ def _read_legacy(path: Path, skip: Collection[str]) -> Any:
 
 def _legacy_storages(data: mmap.mmap, found: Unpickled, keys: Any) -> Mapping[str, int]:
     """Where the elements of each storage start; they follow each other to the end of the file."""
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(found.storages):
+    if not isinstance(keys, list) or not all(type(key) is str for key in keys):
+        raise CheckpointError("damaged: the list of storages holds something else than their names")
+    if sorted(keys) != sorted(found.storages):
         raise CheckpointError("damaged: the list of storages does not fit the tensors")
     starts, position = {}, data.tell()
     for key in keys:
@@ -210,6 +214,7 @@ class _Resolver:
         self._read_storage = read_storage
         self._storages: dict[str, np.ndarray] = {}
         self._done: dict[int, Any] = {}
+        self._num_values: dict[int, int] = {}
         self._unfinished: set[int] = set()
 
     def resolve(self, node: Any) -> Any:
@@ -218,7 +223,7 @@ class _Resolver:
         Raises:
           CheckpointError: it holds something that is no data, or itself.
         """
-        if _is_plain(node):
+        if is_plain(node):
             return node
         if id(node) in self._done:
             return self._done[id(node)]
@@ -227,16 +232,29 @@ class _Resolver:
         self._unfinished.add(id(node))
         result = self._done[id(node)] = self._rebuild(node)
         self._unfinished.remove(id(node))
+        count = self._num_values[id(node)] = self._count(node)
+        if count > MAX_VALUES:
+            raise CheckpointError(
+                f"its containers hold more than {MAX_VALUES} values, most of them shared; that is "
+                "no checkpoint"
+            )
         return result
+
+    def _count(self, node: Any) -> int:
+        """Values in a node whose parts are done, each as often as it stands there."""
+        parts = node.values() if isinstance(node, dict) else node
+        if isinstance(node, TensorRef | set):
+            return 1
+        return 1 + sum(self._num_values.get(id(p), 1) for p in parts if not is_plain(p))
 
     def _rebuild(self, node: Any) -> Any:
         if isinstance(node, TensorRef):
             return self._array(node)
-        if isinstance(node, dict) and all(map(_is_plain, node)):
+        if isinstance(node, dict) and all(map(is_plain, node)):
             return {key: self.resolve(value) for key, value in node.items()}
         if type(node) in (list, tuple):
             return type(node)(map(self.resolve, node))
-        if type(node) is set and all(map(_is_plain, node)):
+        if type(node) is set and all(map(is_plain, node)):
             return set(node)
         raise CheckpointError(f"it holds {reprlib.repr(node)}, which is no plain data")
 
@@ -252,7 +270,3 @@ class _Resolver:
         return np.lib.stride_tricks.as_strided(
             numbers[tensor.offset :], tensor.shape, strides, writeable=False
         )
-
-
-def _is_plain(node: object) -> bool:
-    return node is None or type(node) in (bool, int, float, str, bytes)

@@ -73,11 +73,12 @@ def _lower_middle(
     height, width = depth.shape
     v, u = np.mgrid[int(0.6 * height) : height, width // 4 : width - width // 4]
     u, v = u.ravel(), v.ravel()
-    valid = depth[v, u] > 0
+    valid = (depth[v, u] > 0) & np.isfinite(depth[v, u])
     every = max(1, int(valid.sum()) // NUM_POINTS)
     u, v = u[valid][::every], v[valid][::every]
     pixels = np.stack([u, v, np.ones_like(u)]).astype(np.float64)
-    return np.linalg.solve(np.asarray(K, np.float64), pixels).T, 1.0 / depth[v, u]
+    rays = np.linalg.solve(np.asarray(K, np.float64), pixels).T
+    return rays, 1.0 / depth[v, u].astype(np.float64)
 
 
 def _is_ground(plane: Float[ndarray, "3"]) -> bool:

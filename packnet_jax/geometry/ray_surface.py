@@ -190,13 +190,13 @@ def fitting_temperature(
         half_resolution: See `project_softmax`.
 
     Raises:
-        ValueError: The rays are all the same.
+        ValueError: The rays are all the same, or not finite.
     """
     step = 2 if half_resolution else 1
     searched = np.asarray(rays, np.float64)[::step, ::step]
     chords = [np.linalg.norm(np.diff(searched, axis=axis), axis=-1) for axis in (0, 1)]
     spacing = float(np.quantile(np.concatenate([chord.ravel() for chord in chords]), 0.9))
-    if spacing**2 < LOWEST_TEMPERATURE:
+    if not spacing**2 >= LOWEST_TEMPERATURE:  # NaN, too
         raise ValueError(f"neighbouring rays are only {spacing:.2g} radians apart")
     return spacing**2 / 3
 

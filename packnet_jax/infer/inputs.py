@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
-from PIL import Image
 
 from packnet_jax.errors import DataError
+from packnet_jax.untrusted import ALL_FORMATS, open_picture
 from tfds_builders.folder_files import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 
@@ -143,9 +143,9 @@ def read_picture(path: Path) -> UInt8[ndarray, "h w 3"]:
         DataError: it is not a picture, or damaged.
     """
     try:
-        with Image.open(path) as image:
+        with open_picture(path, formats=ALL_FORMATS) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except ValueError as error:
         raise DataError(f"{path} can not be read as a picture ({error})") from error
 
 

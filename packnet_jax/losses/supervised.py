@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from packnet_jax.bounds import magnitude
+from packnet_jax.bounds import at_least, magnitude
+from packnet_jax.depth_maps import SMALLEST
 from packnet_jax.image import resize_nearest
 from packnet_jax.losses.safe import root
 
@@ -44,6 +45,7 @@ def supervised_loss(
 
     Source: packnet-sfm losses/supervised_loss.py: SupervisedLoss.
     Differs: the loss is 0 where a sparse scale has no measurement; the reference's is NaN.
+        'silog' and 'abs_rel' take predictions below 1e-6 for that; there they give infinities.
         Dense 'berhu' works. `scale_weights` make progressive scaling act; in the reference it
         never does.
     """
@@ -101,6 +103,7 @@ def silog(predicted: Array, measured: Array, weight: Array) -> Float[Array, ""]:
     """
     weight = weight * (measured > 0)  # nothing else has a logarithm
     predicted, measured = (jnp.where(weight > 0, x, 1.0) for x in (predicted, measured))
+    predicted = at_least(predicted, SMALLEST)
     difference = jnp.log(SILOG_RATIO * predicted) - jnp.log(SILOG_RATIO * measured)
     spread = weighted_mean(jnp.square(difference), weight)
     shift = jnp.square(weighted_mean(difference, weight))
@@ -114,7 +117,8 @@ def abs_rel(predicted: Array, measured: Array, weight: Array) -> Float[Array, ""
 
     Source: packnet-sfm losses/supervised_loss.py: get_loss_func.
     """
-    relative = magnitude(predicted - measured) / jnp.where(weight > 0, predicted, 1.0)
+    divisor = at_least(jnp.where(weight > 0, predicted, 1.0), SMALLEST)
+    relative = magnitude(predicted - measured) / divisor
     return weighted_mean(relative, weight)
 
 

@@ -87,12 +87,14 @@ def depth_metrics(
     prediction is brought to the size of the ground truth, scaled, then held within the two bounds.
 
     Args:
-        depth: Prediction, metres, or of any scale with `median_scaling`.
+        depth: Prediction, metres, or of any scale with `median_scaling`. Where it is NaN and
+            counts, so are the metrics.
         ground_truth: Measured depth, metres, 0 where there is none.
         min_depth: Metres. With 0, a prediction of 0 makes rmse_log infinite.
         max_depth: Metres.
         crop: 'garg', or '' for the whole image.
-        median_scaling: Multiply the prediction by the ratio of the (lower) medians.
+        median_scaling: Multiply the prediction by the ratio of the (lower) medians; not where its
+            own is 0 or infinite, and there is no ratio.
         scale_output: See `fit_to_ground_truth`.
         mask: False where pixels do not count.
 
@@ -116,8 +118,10 @@ def depth_metrics(
     scale = jnp.ones((), predicted.dtype)
     if median_scaling:
         median_true, median = _lower_median(ground_truth, valid), _lower_median(predicted, valid)
-        scale = median_true / median
-        predicted = predicted * median_true / median
+        is_scale = (median > 0) & (median < jnp.inf)
+        median = jnp.where(is_scale, median, 1.0)
+        scale = jnp.where(is_scale, median_true / median, 1.0)
+        predicted = jnp.where(is_scale, predicted * median_true / median, predicted)
     predicted = jnp.clip(predicted, min_depth, max_depth)
 
     values = jnp.stack(_values(predicted, ground_truth, valid, num_valid))

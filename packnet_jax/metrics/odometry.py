@@ -61,7 +61,12 @@ def chain_motions(previous_T_next: Float[ndarray, "m 4 4"]) -> Float[ndarray, "n
 
     Each rotation is first brought to the nearest exact one, so that what float32 rounded away does
     not pile up.
+
+    Raises:
+        ValueError: a motion holds values that are not finite.
     """
+    if not np.isfinite(previous_T_next).all():
+        raise ValueError("the motions hold values that are not finite")
     trajectory = np.tile(np.eye(4), (len(previous_T_next) + 1, 1, 1))
     exact = previous_T_next.astype(np.float64)
     exact[:, :3, :3] = _nearest_rotations(exact[:, :3, :3])

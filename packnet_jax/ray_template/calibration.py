@@ -1,6 +1,5 @@
 """Calibrations: from a file, or numbers on the command line, to a camera model."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from packnet_jax.geometry.camera_models import (
     Pinhole,
     UnifiedSphere,
 )
+from packnet_jax.untrusted import existing_file, read_json, read_text
 
 
 class Form(NamedTuple):
@@ -37,6 +37,8 @@ FORMS: Mapping[str, Form] = {
     "kannala_brandt": Form(KannalaBrandt, ("k1", "k2", "k3", "k4"), 0),
 }
 OCAM = "ocam"
+SMALLEST_DETERMINANT = 1e-6
+"""Of the affine map of `ocam`, which is near 1."""
 MODELS = (*FORMS, OCAM)
 PINHOLE = ("fx", "fy", "cx", "cy")
 OPENCV_NAMES = ("D", "D_k1k2p1p2")
@@ -68,11 +70,12 @@ def read_model(model: str, given: str) -> Calibration:
     """
     if model not in MODELS:
         raise ConfigError(f"--model: given {model!r}; use one of {', '.join(MODELS)}")
-    path = Path(given).expanduser()
-    if path.is_file():
+    if path := existing_file(given):
         return _read_ocam(path) if model == OCAM else _read_json(path, model)
     if model == OCAM:
-        raise DataError(f"--calibration: {given} is no file; give OCamCalib's calib_results.txt")
+        raise DataError(
+            f"--calibration: {given[:200]} is no file; give OCamCalib's calib_results.txt"
+        )
     form = FORMS[model]
     names = PINHOLE + form.parameters
     try:
@@ -90,7 +93,7 @@ def _expected(form: Form, given: str, problem: str) -> str:
     optional = "".join(f"[,{name}" for name in form.parameters[form.num_required :])
     optional += "]" * optional.count("[")
     return (
-        f"--calibration: {given!r} {problem}; expected a JSON file, or "
+        f"--calibration: {given[:200]!r} {problem}; expected a JSON file, or "
         f"{','.join([*PINHOLE, *required])}{optional}"
     )
 
@@ -98,7 +101,7 @@ def _expected(form: Form, given: str, problem: str) -> str:
 def _read_json(path: Path, model: str) -> Calibration:
     form = FORMS[model]
     try:
-        document: dict[str, Any] = dict(json.loads(path.read_text()))
+        document: dict[str, Any] = dict(read_json(path))
         if "K" in document:
             K = np.array(document["K"], float).reshape(3, 3)
             numbers = (K[0, 0], K[1, 1], K[0, 2], K[1, 2], K[0, 1])
@@ -115,7 +118,7 @@ def _read_json(path: Path, model: str) -> Calibration:
         size = document.get("image_size")
         shape = None if size is None else (int(size[1]), int(size[0]))
         return Calibration(_make(form, document, str(path)), shape)
-    except (KeyError, OSError, TypeError, ValueError) as error:
+    except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise DataError(f"{path} holds no calibration for --model={model} ({error})") from error
 
 
@@ -134,7 +137,7 @@ def _make(form: Form, parameters: Mapping[str, Any], origin: str) -> CameraModel
 def _read_ocam(path: Path) -> Calibration:
     """OCamCalib's text file: five lines of numbers between comments."""
     try:
-        lines = [line for line in path.read_text().splitlines() if re.match(r"\s*[-+.\d]", line)]
+        lines = [line for line in read_text(path).splitlines() if re.match(r"\s*[-+.\d]", line)]
         direct, inverse, centre, affine, size = ([float(x) for x in n.split()] for n in lines)
         for coefficients in (direct, inverse):
             if len(coefficients) != coefficients[0] + 1:
@@ -142,8 +145,11 @@ def _read_ocam(path: Path) -> Calibration:
                     f"{len(coefficients) - 1} coefficients instead of {coefficients[0]:g}"
                 )
         (row, column), (c, d, e), (height, width) = centre, affine, size
+        numbers = [*direct, *inverse, *centre, *affine, *size]
+        if not np.isfinite(numbers).all() or abs(c - d * e) < SMALLEST_DETERMINANT:
+            raise ValueError("a number that is not finite, or a singular affine map")
         model = OcamPolynomial(tuple(direct[1:]), tuple(inverse[1:]), row, column, c, d, e)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (IndexError, ValueError) as error:
         raise DataError(
             f"{path} is no OCamCalib file ({error}); expected its calib_results.txt: direct and "
             "inverse polynomial, centre, affine parameters, image size"

@@ -3,7 +3,6 @@
 import io
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,6 +10,7 @@ from numpy import ndarray
 
 from packnet_jax.errors import DataError
 from packnet_jax.geometry.camera_models import CameraModel
+from packnet_jax.untrusted import read_arrays
 from packnet_jax.visualize import write_atomically
 
 ENTRIES = ("rays", "ray_template")
@@ -114,16 +114,13 @@ def load_template(path: Path, image_shape: tuple[int, int] | None = None) -> Ray
 def _read(path: Path) -> tuple[ndarray, ndarray | None]:
     """The rays of whatever shape, and `valid` where the file has it."""
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, ndarray):
-            return content, None
-        with content as file:
-            names = [name for name in ENTRIES if name in file]
-            if len(names) != 1:
-                raise _refusal(path, f"it holds {list(file)}, expected 'rays'")
-            return file[names[0]], file.get("valid")
-    except (BadZipFile, EOFError, OSError, TypeError, ValueError) as error:
+        found = read_arrays(path, [*ENTRIES, "valid"])
+    except ValueError as error:
         raise _refusal(path, f"it can not be read ({error})") from error
+    names = [name for name in ("", *ENTRIES) if name in found]
+    if len(names) != 1:
+        raise _refusal(path, f"it holds {list(found)}, expected 'rays'")
+    return found[names[0]], found.get("valid")
 
 
 def _refusal(path: Path, problem: str) -> DataError:

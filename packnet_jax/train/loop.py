@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+from absl import logging
 from jax.sharding import Mesh
 from tqdm import tqdm
 
@@ -29,6 +30,8 @@ from packnet_jax.report import Report, reported_step
 from packnet_jax.sfm import Networks
 from packnet_jax.signals import stop_signal
 from packnet_jax.train.dashboard import Dashboard, Rates, memory_gib
+from packnet_jax.train.debug import stop_at_nonfinite
+from packnet_jax.train.health import HealthWatch
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import StepOutput, make_train_step
@@ -58,6 +61,7 @@ def train(
     workdir: Path,
     mesh: Mesh,
     events: EventLog | None = None,
+    debug: bool = False,
 ) -> Outcome:
     """Trains from the newest checkpoint in the workdir, or from the beginning, to the last step.
 
@@ -66,10 +70,12 @@ def train(
 
     Args:
         events: told what happens; None tells the terminal alone.
+        debug: stop at the first step that is not finite; see `train.debug`.
 
     Raises:
         CheckpointError: none can be read, or one can not be written.
-        TrainingError: `config.optim.max_nonfinite_steps` steps in a row had no finite loss.
+        TrainingError: `config.optim.max_nonfinite_steps` steps in a row had no finite loss; with
+            `debug` one.
     """
     events = events or EventLog()
     begun = time.monotonic()
@@ -133,6 +139,7 @@ def train(
         # Said, as a compiler may replicate what is empty: the contexts of pictures alone.
         to_floats = jax.jit(unpack, out_shardings=sharding.batch_sharding(mesh))
         watch = NonFiniteWatch(config.optim.max_nonfinite_steps, events)
+        health = HealthWatch()
         rates = Rates(config.train.batch_size)
         bar = tqdm(
             initial=first_step,
@@ -148,7 +155,11 @@ def train(
             stop.ask()
             if stop.received is not None and step == first_step:
                 break  # nothing is new
-            state, output = train_step(state, to_floats(next(placed)))
+            batch = to_floats(next(placed))
+            state, output = train_step(state, batch)
+            if debug:
+                stop_at_nonfinite(train_step, state, batch, output)
+            del batch
             done = step + 1
             watch.check(output, done)
             rates.count_step()
@@ -160,7 +171,9 @@ def train(
             is_last = done == num_steps or stop.received is not None
 
             if done % config.train.log_every_steps == 0 or is_last:
-                _log(done, output, rates, batches, dashboard, bar)
+                scalars = _log(done, output, rates, batches, dashboard, bar)
+                for warning in health.read(done, scalars):
+                    logging.warning("%s", warning)
             if done % config.train.image_every_steps == 0 or is_last:
                 dashboard.pictures(done, output.pictures)
             metrics = None
@@ -248,7 +261,8 @@ def _log(
     batches: BatchIterator,
     dashboard: Dashboard,
     bar: tqdm,
-) -> None:
+) -> dict[str, float]:
+    """Shows what the step measured, and returns it."""
     scalars = {k: float(v) for k, v in output.scalars.items()}
     speed = rates.read() | {
         "input_samples_per_second_per_core": batches.samples_per_second,
@@ -259,6 +273,7 @@ def _log(
         f"loss {scalars['loss']:.4f}, {speed['samples_per_second']:.1f} samples/s "
         f"(input {batches.samples_per_second:.0f}/s a core, waited for {batches.wait_fraction:.0%})"
     )
+    return scalars
 
 
 def _evaluate(

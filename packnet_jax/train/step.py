@@ -14,6 +14,7 @@ from packnet_jax import sharding
 from packnet_jax.batch import Batch
 from packnet_jax.objectives.objective import Objective, Pictures, has_begun
 from packnet_jax.sfm import Networks, Variables, predict
+from packnet_jax.train.health import signs
 from packnet_jax.train.optim import LearningRates, apply_updates
 from packnet_jax.train.state import TrainState
 
@@ -22,7 +23,7 @@ class StepOutput(NamedTuple):
     """What one step measured."""
 
     scalars: dict[str, Float[Array, ""]]
-    """Loss terms, learning rates, gradient norm, counters."""
+    """Loss terms, learning rates, gradient norm, counters, and the signs of `train.health`."""
     pictures: Pictures
     """Maps of the batch's first sample."""
 
@@ -35,7 +36,7 @@ class Learnt(NamedTuple):
 
     gradients: Any
     scalars: dict[str, Float[Array, ""]]
-    """`loss`, and the objective's terms."""
+    """`loss`, the objective's terms, and the signs of `train.health`."""
     batch_stats: Any
     pictures: Pictures
 
@@ -85,7 +86,8 @@ def make_train_step(
                 dropout_key=dropout_key,
             )
             measured = objective.measure(predictions, batch, step / num_steps)
-            scalars = {"loss": measured.total, **measured.terms}
+            health = signs(predictions, batch, networks.depth_net)
+            scalars = {"loss": measured.total, **measured.terms, **health}
             return measured.total, (scalars, predictions.batch_stats, measured.pictures)
 
         gradients, aux = jax.grad(loss, has_aux=True)(params)
