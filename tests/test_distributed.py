@@ -139,6 +139,7 @@ def flags(config: str, workdir: str, *more: str) -> list[str]:
         f"--workdir={workdir}",
         "--config.train.batch_size=4",
         "--config.train.num_steps=2",
+        "--config.eval.median_baseline=False",
         "--config.loss.num_scales=1",  # which compiles in a third of the time
         "--config.data.image_shape=32,64",
         "--config.data.synthetic.num_streets=2",
@@ -148,6 +149,7 @@ def flags(config: str, workdir: str, *more: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_the_program_trains_and_evaluates_in_two_processes(tmp_path):
     """What the set lacks is built once; the first process alone prints and writes."""
 

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from absl import logging
@@ -83,13 +83,7 @@ def train(
     num_steps = config.train.num_steps or config.train.num_epochs * steps_per_epoch
     eval_every = config.train.eval_every_steps or steps_per_epoch
     optimizer = make_optimizer(config.optim)
-
-    def create(key: jax.Array) -> TrainState:
-        variables = networks.init(key, config.data.image_shape, data.num_context)
-        return TrainState.create(variables, optimizer)
-
-    fresh = jax.eval_shape(create, jax.random.key(config.seed))
-    placement = sharding.state_sharding(fresh, mesh)
+    create = _creator(config, networks, data, optimizer)
     train_step = make_train_step(
         networks,
         make_objective(config.objective, config.loss, ray_template=data.ray_template),
@@ -99,7 +93,7 @@ def train(
         num_steps=num_steps,
         mesh=mesh,
         accumulate=config.train.accumulate,
-        placement=placement if config.train.fsdp > 1 else None,
+        placement=_placement(create, mesh) if config.train.fsdp > 1 else None,
     )
     raw_config = config_lib.to_json_dict(config)
     reports: tuple[Report, ...] = ()
@@ -115,7 +109,7 @@ def train(
         compile_clock() as clock,
     ):
         stop = AgreedStop(own_stop, mesh)
-        state = _start(config, create, placement, checkpointer)
+        state = _start(config, networks, data, optimizer, checkpointer, mesh)
         first_step = int(state.step)
         if first_step == 0:
             dashboard.start(raw_config, state.variables["params"])
@@ -201,14 +195,34 @@ def train(
     return Outcome(state, reports, stop.received, int(state.step) - first_step)
 
 
+def _creator(
+    config: Config, networks: Networks, data: DataSets, optimizer: Any
+) -> Callable[[jax.Array], TrainState]:
+    """From a key to the state before the first step."""
+
+    def create(key: jax.Array) -> TrainState:
+        variables = networks.init(key, config.data.image_shape, data.num_context)
+        return TrainState.create(variables, optimizer)
+
+    return create
+
+
+def _placement(create: Callable[[jax.Array], TrainState], mesh: Mesh) -> Any:
+    """The shardings of such a state."""
+    return sharding.state_sharding(jax.eval_shape(create, jax.random.key(0)), mesh)
+
+
 def _start(
     config: Config,
-    create: Callable[[jax.Array], TrainState],
-    placement: TrainState,
+    networks: Networks,
+    data: DataSets,
+    optimizer: Any,
     checkpointer: Checkpointer,
+    mesh: Mesh,
 ) -> TrainState:
-    """The newest checkpoint's state, else a fresh one, placed so."""
-    key = jax.random.key(config.seed)
+    """The newest checkpoint's state, else a fresh one, placed over the mesh."""
+    create, key = _creator(config, networks, data, optimizer), jax.random.key(config.seed)
+    placement = _placement(create, mesh)
     expected = sharding.abstract(jax.eval_shape(create, key), placement)
     restored = checkpointer.restore_latest(expected.variables, expected.training)
     if restored is None:
