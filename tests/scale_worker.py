@@ -90,7 +90,13 @@ def train(workdir: Path, fsdp: int = 1, num_devices: int | None = None) -> dict[
     losses: list[float] = []
     seen: list[list[int]] = []
     loop.unpack, loop.Dashboard = in_double, SilentDashboard
-    loop._log = lambda _, output, *__: losses.append(float(output.scalars["loss"]))
+
+    def log(_, output, *__):
+        scalars = {name: float(value) for name, value in output.scalars.items()}
+        losses.append(scalars["loss"])
+        return scalars
+
+    loop._log = log
     try:
         with jax.enable_x64(True):
             mesh = sharding.make_mesh(num_devices, fsdp=fsdp)

@@ -98,4 +98,4 @@ def test_the_flag_reaches_the_run(tmp_path, monkeypatch, debug):
         main.flags.FLAGS.mark_as_parsed()
     with flagsaver.flagsaver(debug=debug):
         main._train(tiny.config(), tmp_path)
-    assert given == {"workdir": tmp_path, "debug": debug}
+    assert given == {"workdir": tmp_path, "debug": debug, "allow_changes": False}

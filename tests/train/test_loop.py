@@ -182,13 +182,9 @@ class Stopping:
         return len(self.examples)
 
     def __getitem__(self, index):
+        if index == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
         return self.examples[index]
-
-    def __iter__(self):
-        for count, example in enumerate(self.examples):
-            if count == 1:
-                os.kill(os.getpid(), signal.SIGTERM)
-            yield example
 
 
 @pytest.mark.parametrize("num_steps", [2, 4])
