@@ -171,7 +171,8 @@ class DataConfig(SourceConfig):
     """
 
     tfds_dir: str = "tfds"
-    """Where built sets live; made on first use."""
+    """Where built sets live; made on first use. A URL such as gs://BUCKET/tfds is where they come
+    from: each machine keeps a copy in its cache folder."""
     eval_split: str = "eigen_test"
     more_train: tuple[SourceConfig, ...] = ()
     """Sets that are mixed into training, each `repeat` times an epoch; see `source`."""

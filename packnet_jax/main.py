@@ -77,6 +77,12 @@ def main(argv: Sequence[str]) -> None:
         CONNECT_TIMEOUT.value,
     )
     cluster.check()
+    for flag in (WORKDIR, CHECKPOINT):
+        if "://" in (flag.value or ""):
+            raise ConfigError(
+                f"--{flag.name}: given {flag.value!r}, expected a path. Runs need locks and atomic "
+                "renames: take a file system that all processes see, such as NFS"
+            )
     workdir = Path(WORKDIR.value or f"runs/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
     if MODE.value == "train":
         config = config_lib.resolve(CONFIG.value)

@@ -213,6 +213,7 @@ def test_inference_of_one_picture_and_of_a_folder(trained, place):
         (("--config.data.split=absent",), "There is no split 'absent'"),
         (("--config.model.pose_net.name=PoseNets",), "unknown pose network 'PoseNets'"),
         (("--workdir=/proc/run",), "--workdir: /proc/run can not be written"),
+        (("--workdir=gs://bucket/run",), "--workdir: given 'gs://bucket/run', expected a path"),
         (("--mode=eval", "--workdir=e"), "--mode=eval needs --checkpoint"),
         (("--mode=eval", "--workdir=e", "--checkpoint=nowhere"), "no checkpoint at"),
         (("--mode=eval_pose", "--workdir=e"), "--mode=eval_pose needs --checkpoint"),

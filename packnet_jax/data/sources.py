@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
+from packnet_jax.data.buckets import disk_folder, is_bucket
 from packnet_jax.data.store import FrameStore, open_store
 from packnet_jax.data_config import DATASETS, SCANNED, DataConfig, SourceConfig
 from packnet_jax.errors import ConfigError
@@ -17,7 +17,7 @@ _Maker = Callable[..., FramesBuilder]
 
 
 def open_source(source: SourceConfig, data: DataConfig, *, for_training: bool) -> FrameStore:
-    """The frames of a source, built on first use.
+    """The frames of a source, built on first use, or fetched if `tfds_dir` is a bucket's.
 
     Args:
         source: which set, split and depth.
@@ -36,10 +36,11 @@ def open_source(source: SourceConfig, data: DataConfig, *, for_training: bool) -
         )
     make = partial(
         _MAKERS[source.name](source, data, for_training),
-        data_dir=str(Path(data.tfds_dir).expanduser()),
+        data_dir=str(disk_folder(data.tfds_dir)),
         split=source.split,
     )
-    return open_store(make, allow_missing=source.allow_missing)
+    bucket = data.tfds_dir if is_bucket(data.tfds_dir) else None
+    return open_store(make, allow_missing=source.allow_missing, bucket=bucket)
 
 
 # The builders' modules are imported where they are needed: a run reads one or two of them.

@@ -19,6 +19,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from tensorflow_datasets.proto import tf_example_pb2
 
+from packnet_jax.data.buckets import fetch_set
 from packnet_jax.errors import DataError, reason
 from packnet_jax.quiet import without_warnings
 from tfds_builders.depth_codec import decode_depth
@@ -198,7 +199,10 @@ class FrameStore:
 
 
 def open_store(
-    make_builder: Callable[[], FramesBuilder], *, allow_missing: float = ALLOW_MISSING
+    make_builder: Callable[[], FramesBuilder],
+    *,
+    allow_missing: float = ALLOW_MISSING,
+    bucket: str | None = None,
 ) -> FrameStore:
     """Opens a set of frames, building it first if it is not there yet.
 
@@ -208,12 +212,13 @@ def open_store(
         make_builder: makes the builder; it is asked again after a build, since a builder learns
             what is on disk only when it is made.
         allow_missing: share of the targets that a build may skip; see `FramesBuilder.build`.
+        bucket: where the set comes from instead of being built; see `buckets.fetch_set`.
 
     Raises:
         DataError: nothing can be stored, more is missing, or the disk takes no more.
     """
     try:
-        builder = _built(make_builder, allow_missing)
+        builder = _built(make_builder, allow_missing, bucket)
     except (OSError, RuntimeError) as error:  # RuntimeError is what writers of records raise
         raise DataError(
             f"A data set can not be built ({reason(error)}); nothing of it is kept. Look for space "
@@ -238,12 +243,17 @@ def open_store(
     return store
 
 
-def _built(make_builder: Callable[[], FramesBuilder], allow_missing: float) -> FramesBuilder:
+def _built(
+    make_builder: Callable[[], FramesBuilder], allow_missing: float, bucket: str | None
+) -> FramesBuilder:
     with without_warnings():  # that a configuration is custom, as all of ours are, or not built
         builder = make_builder()
         if not builder.is_prepared():
-            with _only_one_process(Path(builder.data_dir).parent):
-                if not builder.is_prepared():
+            folder = Path(builder.data_dir)
+            with _only_one_process(folder.parent):
+                if not builder.is_prepared() and bucket is not None:
+                    fetch_set(bucket, folder)
+                elif not builder.is_prepared():
                     builder.build(allow_missing=allow_missing)
             builder = make_builder()
     return builder
