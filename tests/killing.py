@@ -77,8 +77,12 @@ def final_state(workdir: Path, num_steps: int) -> dict[str, np.ndarray]:
     """Everything that training changes: both networks, optimiser, counters."""
     stored = checkpoint.read_config(workdir)
     assert stored.step == num_steps
-    with ocp.StandardCheckpointer() as reader:
-        items = {name: reader.restore(stored.folder / name) for name in ("variables", "training")}
+    items = {}
+    with ocp.PyTreeCheckpointer() as reader:
+        for name in ("variables", "training"):
+            there = reader.metadata(stored.folder / name).item_metadata.tree
+            to_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), there)
+            items[name] = reader.restore(stored.folder / name, restore_args=to_host)
     leaves = jax.tree_util.tree_leaves_with_path(items)
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
