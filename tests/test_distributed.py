@@ -6,6 +6,7 @@ import re
 import cli
 import processes
 import pytest
+import tiny_program
 
 from packnet_jax import distributed
 from packnet_jax.distributed import ALONE, Cluster
@@ -155,7 +156,7 @@ def test_the_program_trains_and_evaluates_in_two_processes(tmp_path):
 
     def run(*arguments: str) -> list[str]:
         address = f"localhost:{processes.free_port()}"
-        program = [str(cli.ROOT / "tests" / "tiny_main.py"), *arguments]
+        program = [tiny_program.__file__, *arguments]
         cluster = [f"--coordinator={address}", "--num_processes=2"]
         started = [
             processes.start([*program, *cluster, f"--process_id={number}"], 2, tmp_path)

@@ -69,7 +69,7 @@ def main() -> None:
 
     loop.make_train_step = make_slow_step
     Networks.from_config = lambda *_: tiny.NETWORKS
-    trained.make_depth_net = lambda *_: tiny.NETWORKS.depth_net
+    trained.make_depth_net = lambda *_, **__: tiny.NETWORKS.depth_net
     main.run()
 
 
