@@ -77,7 +77,7 @@ def test_evaluation_without_depth_is_refused(trained, place):
         ("--config.eval.median_baseline=True", "a median of depth needs depth"),
     ],
 )
-def test_mistakes_end_in_one_line(place, flag, message):
-    output = cli.run("main", *arguments(place, flag, "--workdir=bad"), cwd=place, status=2)
+def test_mistakes_end_in_one_line(place, tmp_path, flag, message):
+    output = cli.run("main", *arguments(place, flag, f"--workdir={tmp_path}"), cwd=place, status=2)
     assert message in output
     assert "Traceback" not in output

@@ -85,7 +85,7 @@ class KnownMapping(dict):
     __slots__ = ()
 
     def __init__(self, items: Any = ()):
-        pairs = [(key, value) for key, value in items]
+        pairs = [(k, v) for k, v in (items.items() if isinstance(items, dict) else items)]
         if not all(is_plain(key) for key, _ in pairs):
             raise CheckpointError("a dictionary with a key that is neither text nor number")
         super().__init__(pairs)

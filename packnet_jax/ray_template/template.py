@@ -119,7 +119,8 @@ def _read(path: Path) -> tuple[ndarray, ndarray | None]:
         raise _refusal(path, f"it can not be read ({error})") from error
     names = [name for name in ("", *ENTRIES) if name in found]
     if len(names) != 1:
-        raise _refusal(path, f"it holds {list(found)}, expected 'rays'")
+        held = " and ".join(map(repr, names)) or "no array of that name"
+        raise _refusal(path, f"it holds {held}, expected 'rays'")
     return found[names[0]], found.get("valid")
 
 
