@@ -25,13 +25,22 @@ def share_compiled() -> tempfile.TemporaryDirectory | None:
     return folder
 
 
-def environment() -> dict[str, str]:
+def compiled_folder(num_devices: int) -> str:
+    """The part of the cache for processes with so many CPU devices.
+
+    XLA rounds otherwise where there are more of them, and jax's key of a program does not tell.
+    """
+    return str(Path(os.environ[COMPILED], f"{num_devices}_devices"))
+
+
+def environment(num_devices: int = 1) -> dict[str, str]:
+    """Of a program; whoever asks for more devices sees to it that there are."""
     return os.environ | {
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(ROOT),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "COLUMNS": "100",
-        "JAX_COMPILATION_CACHE_DIR": os.environ[COMPILED],
+        "JAX_COMPILATION_CACHE_DIR": compiled_folder(num_devices),
     }
 
 

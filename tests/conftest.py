@@ -12,7 +12,8 @@ import jax
 import pytest
 from golden import parity as parity_lib
 
-jax.config.update("jax_num_cpu_devices", 4)
+NUM_DEVICES = 4
+jax.config.update("jax_num_cpu_devices", NUM_DEVICES)
 
 PARITY_INTRODUCTION = """\
 # Parity with the original
@@ -26,7 +27,7 @@ the original's own float32 run differs from its float64 run, in the same units, 
 """
 rows: list[parity_lib.Row] = []
 compiled = cli.share_compiled()
-jax.config.update("jax_compilation_cache_dir", os.environ[cli.COMPILED])
+jax.config.update("jax_compilation_cache_dir", cli.compiled_folder(NUM_DEVICES))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 

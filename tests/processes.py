@@ -22,7 +22,7 @@ def free_port() -> int:
 def environment(num_devices: int) -> dict[str, str]:
     flags = f"--xla_force_host_platform_device_count={num_devices}"
     folders = (cli.ROOT, cli.ROOT / "tests")
-    return cli.environment() | {
+    return cli.environment(num_devices) | {
         "XLA_FLAGS": flags,
         "PYTHONPATH": os.pathsep.join(map(str, folders)),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
