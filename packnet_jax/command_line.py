@@ -1,15 +1,19 @@
 """How every program starts, reads its flags, and says what is wrong with them."""
 
+import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
 from packnet_jax.errors import ConfigError, PacknetError
 
 DEFAULTS = Path(__file__).parent / "defaults.py"
+PATIENCE_SECONDS = 10
+"""How long what failed may hold a program that has said so."""
 
 
 def run_program(
@@ -29,7 +33,21 @@ def run_program(
         app.run(main, flags_parser=parse or parse_own_flags)
     except PacknetError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(2)
+        _exit(2)
+
+
+def _exit(status: int) -> NoReturn:
+    """Ends the process, even if a library's threads have not noticed the failure.
+
+    Python joins all threads first. Where a checkpoint's folder could not be made, Orbax's wait for
+    it for 5 minutes; where another process of the run is gone, jax's wait for that.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    last_word = threading.Timer(PATIENCE_SECONDS, os._exit, (status,))
+    last_word.daemon = True
+    last_word.start()
+    sys.exit(status)
 
 
 def parse_own_flags(argv: Sequence[str]) -> list[str]:
