@@ -27,9 +27,17 @@ def conv_general_dilated(
     feature_group_count: int = 1,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "b _ _ o"]:
-    """`lax.conv_general_dilated` for the layers of flax, or one of those below where they serve."""
+    """`lax.conv_general_dilated` for the layers of flax, or one of those below where they serve.
+
+    They serve where nothing is strided, dilated or grouped, the padding is given in numbers, and
+    images and kernel lie as in `NHWC`.
+    """
     spread = (*window_strides, *lhs_dilation, *rhs_dilation, feature_group_count)
-    if isinstance(padding, str) or any(n != 1 for n in spread):
+    layout, ours = (
+        lax.conv_dimension_numbers(x.shape, kernel.shape, numbers)
+        for numbers in (dimension_numbers, NHWC)
+    )
+    if isinstance(padding, str) or any(n != 1 for n in spread) or layout != ours:
         return lax.conv_general_dilated(
             x,
             kernel,
@@ -67,7 +75,8 @@ def conv2d_by_patches(
     transpose both. It pays where the patches are smaller than the kernel, that is, where there are
     fewer pixels than outputs.
     """
-    x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
+    around = [(before, after, 0) for before, after in ((0, 0), *padding, (0, 0))]
+    x = lax.pad(x, jnp.zeros((), x.dtype), around)
     rows, columns, _, outputs = kernel.shape
     b, h, w, _ = x.shape
     h, w = h - rows + 1, w - columns + 1
@@ -90,7 +99,10 @@ def _conv2d(
 
 
 conv2d = jax.custom_vjp(_conv2d, nondiff_argnums=(2, 3))
-"""A 2-D convolution. On CPU its gradient by the kernel is that of `kernel_gradient.py`."""
+"""A 2-D convolution. On CPU its gradient by the kernel is that of `kernel_gradient.py`.
+
+Differentiated backwards only: `jax.jvp`, `jax.jacfwd` and `jax.hessian` of it are a TypeError.
+"""
 
 
 def _forward(

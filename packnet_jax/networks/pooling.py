@@ -17,6 +17,7 @@ def max_pool_3x3(x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
     """The largest value around every second pixel; height and width are even.
 
     NaN counts as the largest. Of equal values the first, row by row, has the gradient.
+    Differentiated backwards only: `jax.jvp`, `jax.jacfwd` and `jax.hessian` of it are a TypeError.
 
     Source: torch.nn.MaxPool2d(3, stride=2, padding=1).
     """

@@ -1,5 +1,7 @@
 """Both ways to convolve are the same sums."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from jax import lax
 
 from packnet_jax.networks.convolution import (
     NHWC,
+    conv2d,
     conv2d_by_patches,
     conv_general_dilated,
     convolve,
@@ -25,7 +28,7 @@ def case(height, width, kernel=(3, 3), channels=3, outputs=4):
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (1, 3), (3, 2)])
-@pytest.mark.parametrize("padding", [((1, 1), (2, 0)), ((0, 3), (1, 1))])
+@pytest.mark.parametrize("padding", [((1, 1), (2, 0)), ((0, 3), (1, 1)), ((-1, 2), (1, -2))])
 def test_a_product_of_matrices_equals_a_convolution(kernel, padding):
     def sums(function):
         return lambda *arguments: jnp.sum(jnp.sin(function(*arguments)))
@@ -53,7 +56,7 @@ def test_a_product_it_is_where_there_are_fewer_pixels_than_outputs(outputs, is_p
         x, kernel = case(5, 7, outputs=outputs)
         expected = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
         np.testing.assert_allclose(convolve(x, kernel), expected, atol=1e-12)
-    assert ("dot_general" in str(jax.make_jaxpr(convolve)(x, kernel))) == is_product
+        assert ("dot_general" in str(jax.make_jaxpr(convolve)(x, kernel))) == is_product
 
 
 @pytest.mark.parametrize(
@@ -80,3 +83,36 @@ def test_a_layer_is_that_of_flax_and_a_product_where_it_may_be(options, is_produ
         variables = plain.init(jax.random.key(0), x)
         np.testing.assert_allclose(ours.apply(variables, x), plain.apply(variables, x), atol=1e-12)
         assert ("dot_general" in str(jax.make_jaxpr(ours.apply)(variables, x))) == is_product
+
+
+@pytest.mark.parametrize("outputs", [4, 71])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        ("NHWC", "HWIO", "NHWC"),
+        ("NCHW", "OIHW", "NCHW"),
+        ("NWHC", "WHIO", "NWHC"),
+        ("NHWC", "HWIO", "NCHW"),
+    ],
+)
+def test_other_layouts_are_those_of_lax(layout, outputs):
+    with jax.enable_x64(True):
+        x, kernel = case(5, 7, outputs=outputs)
+        x, kernel = (
+            array.transpose([ours.index(axis) for axis in theirs])
+            for array, ours, theirs in zip((x, kernel), NHWC, layout, strict=False)
+        )
+        arguments = x, kernel, (1, 1), ((1, 1), (1, 0))
+        actual, expected = (
+            function(*arguments, dimension_numbers=layout)
+            for function in (conv_general_dilated, lax.conv_general_dilated)
+        )
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, atol=1e-12)
+
+
+def test_forward_differentiation_is_refused_as_documented():
+    x, kernel = case(5, 7)
+    convolution = partial(conv2d, kernel=kernel, padding=((1, 1), (1, 1)))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(convolution, (x,), (x,))

@@ -68,3 +68,9 @@ def test_nothing_but_minus_infinity_gives_that_and_a_gradient_inside():
     y, of_pool = jax.vjp(max_pool_3x3, x)
     assert (y == -jnp.inf).all()
     assert of_pool(jnp.ones_like(y))[0].sum() == 4
+
+
+def test_forward_differentiation_is_refused_as_documented():
+    x = jnp.ones((1, 4, 4, 1))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(max_pool_3x3, (x,), (x,))
