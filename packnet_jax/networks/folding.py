@@ -16,17 +16,24 @@ def fold(depth_net: nn.Module, variables: Mapping[str, Any]) -> dict[str, Any]:
     """The same weights, with all that inference would else compute from them for every image.
 
     That is the composed kernels of PackNet's packing blocks, in float32, as the collection
-    "composed" (two thirds of the weights again). Of other networks it is nothing. Training must not
-    be given the collection: its gradients would not reach the parameters.
+    "composed", in place of the parameters that they are made of: of PackNet01 0.28 GB for 0.41.
+    Of other networks, and of weights that are folded already, it is nothing. What is folded serves
+    inference with the same network alone: there is nothing left to train.
 
     Args:
         depth_net: the network that they are for.
         variables: its `params` and, where it has them, `batch_stats`.
     """
     variables = dict(variables)
-    if not isinstance(depth_net, PackNet) or depth_net.packing != "fused":
+    is_fused = isinstance(depth_net, PackNet) and depth_net.packing == "fused"
+    if not is_fused or "composed" in variables:
         return variables
-    return {**variables, "composed": _composed(depth_net, variables)}
+    composed = _composed(depth_net, variables)
+    # What is left of a packing block is its normalisation.
+    norms = {
+        name: {"conv2d": {"norm": variables["params"][name]["conv2d"]["norm"]}} for name in composed
+    }
+    return {**variables, "params": {**variables["params"], **norms}, "composed": composed}
 
 
 @partial(jax.jit, static_argnums=0)

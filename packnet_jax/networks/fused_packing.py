@@ -1,8 +1,9 @@
 """The two convolutions of a packing block as one: the same sums at a third of the cost.
 
 A packing block convolves twice without anything in between. With x the packed image [h, w, c],
-zero outside, W [3, 3, 3, f] and a [f] the kernel and bias of the 3-D convolution, V [k, k, f, c, o]
-and b those of the 2-D one, g and p pixels, and q, r, u offsets of pixels:
+zero outside, beyond its channels as well, W [3, 3, 3, f] and a [f] the kernel and bias of the 3-D
+convolution, V [k, k, f, c, o] and b those of the 2-D one, g and p pixels, and q, r, u offsets of
+pixels, each a row and a column:
 
     y[g, f, c] = a[f] + sum_{r, s} W[r, s, f] x[g + r, c + s]
     z[p, o]    = b[o] + sum_{q, f, c} V[q, f, c, o] y[p + q, f, c]     over p + q inside the image
@@ -69,11 +70,20 @@ def fused_pack(x: Float[Array, "b h w c"], composition: Composition) -> Float[Ar
         x: after `space_to_depth`, at least k // 2 pixels high and wide.
         composition: see `compose`.
 
+    Raises:
+        ValueError: x is smaller.
+
     Source: PackNet paper, 3.3; the composition is ours.
     """
     kernel, ones_kernel, bias = (part.astype(x.dtype) for part in composition)
     _, h, w, _ = x.shape
     k = ones_kernel.shape[0]
+    if min(h, w) < k // 2:
+        raise ValueError(
+            f"got packed images of {h}x{w} pixels (shape {x.shape}), expected at least {k // 2} "
+            f"rows and columns under a kernel of {k}x{k}; take larger images, or "
+            "packing='reference'"
+        )
     z = convolve(jnp.ones((1, h, w, 1), x.dtype), ones_kernel) + bias
     for row, column in itertools.product(_lines(h, k), _lines(w, k)):
         part = conv2d(
@@ -100,37 +110,42 @@ class _Lines(NamedTuple):
 
 def _lines(size: int, k: int) -> tuple[_Lines, _Lines, _Lines]:
     """The parts of an axis of so many lines."""
-    p = k // 2
-    reach, rest = (p - 1, p - 1), size - p
+    half = k // 2
+    reach, rest = (half - 1, half - 1), size - half
     return (
-        _Lines(-1, slice(0, 1), slice(0, p), reach, (0, rest)),
-        _Lines(+1, slice(None), slice(p, -p), (p + 1, p + 1), (0, 0)),
-        _Lines(-1, slice(-1, None), slice(-p, None), reach, (rest, 0)),
+        _Lines(-1, slice(0, 1), slice(0, half), reach, (0, rest)),
+        _Lines(+1, slice(None), slice(half, -half), (half + 1, half + 1), (0, 0)),
+        _Lines(-1, slice(-1, None), slice(-half, None), reach, (rest, 0)),
     )
 
 
-def is_cheaper(
-    image: tuple[int, int, int], *, kernel_size: int, features: int, is_composed: bool
-) -> bool:
-    """Whether one convolution, composed and with its border, multiplies less than the two do.
+def is_cheaper(image: tuple[int, int, int], *, kernel_size: int, features: int) -> bool:
+    """Whether composing, and one convolution with its border, multiply less than the two do.
 
     Counted are products per input and output channel; the 3-D convolution is left out. Those of
     the composition count twice, since what they make is as large as the kernels: it is the writing
     and reading that takes the time.
 
+    This is a rule for one device that multiplies at one rate. Devices that share a batch compose
+    for themselves, each as much as if it were alone, but here the batch is the whole one: a module
+    does not know how many share it. And composing keeps float32 where the convolutions may have
+    the far higher rates that tensor cores have for less: it then costs more than is counted. Both
+    favour "fused" at the deep levels, where kernels are large and images small: at 192x640 the
+    rule composes the last two of five from batches of 2 and 5 on. packing="reference" composes
+    nowhere; measure both where it matters (`python -m benchmarks.run --only=train_step`).
+
     Args:
         image: batch, height and width of the packed images.
         kernel_size: of the 2-D convolution.
         features: of the 3-D one.
-        is_composed: whether the composition is at hand already.
     """
     batch, height, width = image
-    k, p = kernel_size, kernel_size // 2
+    k, half = kernel_size, kernel_size // 2
     apart = batch * height * width * k**2 * features
-    border = 2 * (height + width + 2 * p) * p * (k + 2)
+    border = 2 * (height + width + 2 * half) * half * (k + 2)
     fused = batch * (height * width * (k + 2) ** 2 + border)
     composing = 2 * (3 * (2 * k + 1) ** 2 + k**2) * k**2 * features
-    return fused + (0 if is_composed else composing) < apart
+    return fused + composing < apart
 
 
 def compose(
@@ -142,9 +157,11 @@ def compose(
     """Kernels and biases of both convolutions in one.
 
     For each pair of channels (c, o) and channel offset s, the pixels and features (q, f) of V give
-    the offsets of K by one and the same matrix, made of W: one product of matrices, whose results
-    for the three s are then added where c + s is the same. With further rows made of a, it gives
-    V a, too.
+    the offsets of K by one and the same matrix, made of W: for each s one product of matrices,
+    whose results are then added where c + s is the same.
+
+    The three are as large as K each, and one is there beside the sum: of the largest block of
+    PackNet01 (2048 channels to 512) temporaries of 0.38 GiB for a result of 0.19 GiB.
 
     Args:
         kernel_3d: see `channel_conv3d`.
@@ -159,22 +176,26 @@ def compose(
     a = at_least_float32(bias_3d)
 
     meet = jnp.asarray(_meeting(k), W.dtype)
-    from_W = jnp.einsum("uqr,vpt,rtsf->suvqpf", meet, meet, W, precision=_EXACT)
-    from_a = jnp.kron(jnp.eye(k * k, dtype=a.dtype), a)
-    matrix = jnp.concatenate([from_W.reshape(3 * size**2, -1), from_a])
-    product = jnp.matmul(matrix, V, precision=_EXACT)
+    # u, q, r are the rows, and v, w, t the columns, of what the derivation calls u, q, r.
+    from_W = jnp.einsum("uqr,vwt,rtsf->suvqwf", meet, meet, W, precision=_EXACT)
 
-    apart = product[: 3 * size**2].reshape(3, size, size, -1, outputs)
-    K = sum(jnp.pad(apart[s], ((0, 0), (0, 0), (s, 2 - s), (0, 0))) for s in range(3))
-    ones_kernel = product[3 * size**2 :].reshape(k, k, -1, outputs).sum(2, keepdims=True)
-    return Composition(jnp.asarray(K)[:, :, 1:-1], ones_kernel, at_least_float32(bias_2d))
+    def at_offset(s: int) -> Float[Array, "size size c o"]:
+        matrix = from_W[s].reshape(size**2, -1)
+        return jnp.matmul(matrix, V, precision=_EXACT).reshape(size, size, -1, outputs)
+
+    # W[s] has the offset s - 1; what comes to lie at channels outside meets zeros of x.
+    K = at_offset(1)
+    K = K.at[:, :, :-1].add(at_offset(0)[:, :, 1:])
+    K = K.at[:, :, 1:].add(at_offset(2)[:, :, :-1])
+    Va = jnp.einsum("qfco,f->qo", V.reshape(k * k, features, -1, outputs), a, precision=_EXACT)
+    return Composition(K, Va.reshape(k, k, 1, outputs), at_least_float32(bias_2d))
 
 
 def _meeting(k: int) -> np.ndarray:
     """[2 k + 1, k, 3]: which q and r, of rows or columns, are in which offset of K."""
-    p = k // 2
+    half = k // 2
     q, r = np.arange(k)[:, None], np.arange(3)
-    first = [(q == i) & (r == 2) for i in range(p)]
+    first = [(q == i) & (r == 2) for i in range(half)]
     all_lines = [q + r == u for u in range(k + 2)]
-    last = [(q == i) & (r == 0) for i in range(p + 1, k)]
+    last = [(q == i) & (r == 0) for i in range(half + 1, k)]
     return np.stack(first + all_lines + last)

@@ -1,5 +1,6 @@
 """Packing and unpacking: learned resampling that moves pixels into channels and back."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax.numpy as jnp
@@ -61,37 +62,39 @@ class _ConvParameters(nn.Module):
 
 
 class _PackedConvNormElu(nn.Module):
-    """A 3-D convolution whose parameters are given, then `ConvNormElu`, whose parameters it has."""
+    """A 3-D convolution with parameters from elsewhere, then `ConvNormElu`, which has its own."""
 
     features: int
     kernel_size: int
+    num_3d_features: int
     packing: Packing
 
     @nn.compact
     def __call__(
-        self,
-        x: Float[Array, "b h w c"],
-        kernel_3d: Float[Array, "3 3 3 1 f"],
-        bias_3d: Float[Array, "f"],
+        self, x: Float[Array, "b h w c"], conv3d: Callable[[], tuple[Array, Array]]
     ) -> Float[Array, "b h w {self.features}"]:
-        (b, h, w, channels), features = x.shape, kernel_3d.shape[-1]
-        shape = (self.kernel_size, self.kernel_size, features * channels, self.features)
-        parameters = (kernel_3d, bias_3d, *_ConvParameters(shape, name="conv")())
-        if self.is_mutable_collection("composed") and not self.is_initializing():
-            for name, value in compose(*parameters)._asdict().items():
-                self.put_variable("composed", name, value)
-        is_composed = self.has_variable("composed", "kernel")
-        if self.packing == "fused" and is_cheaper(
-            (b, h, w),
-            kernel_size=self.kernel_size,
-            features=features,
-            is_composed=is_composed,
-        ):
-            composition = self._stored() if is_composed else compose(*parameters)
-            x = fused_pack(x, composition)
+        if self.packing == "fused" and self.has_variable("composed", "kernel"):
+            x = fused_pack(x, self._stored())
         else:
-            x = _two_convolutions(x, *parameters)
+            inputs = self.num_3d_features * x.shape[-1]
+            shape = (self.kernel_size, self.kernel_size, inputs, self.features)
+            parameters = (*conv3d(), *_ConvParameters(shape, name="conv")())
+            if self.is_mutable_collection("composed") and not self.is_initializing():
+                self._store(compose(*parameters))
+            x = self._convolved(x, *parameters)
         return nn.elu(group_norm(name="norm")(x))
+
+    def _convolved(self, x: Array, *parameters: Array) -> Array:
+        b, h, w, _ = x.shape
+        if self.packing == "fused" and is_cheaper(
+            (b, h, w), kernel_size=self.kernel_size, features=self.num_3d_features
+        ):
+            return fused_pack(x, compose(*parameters))
+        return _two_convolutions(x, *parameters)
+
+    def _store(self, composition: Composition) -> None:
+        for name, value in composition._asdict().items():
+            self.put_variable("composed", name, value)
 
     def _stored(self) -> Composition:
         names = Composition._fields
@@ -113,9 +116,9 @@ def _two_convolutions(
 class Pack(nn.Module):
     """Halves the image: space to depth, 3-D convolution, then a block back to `features`.
 
-    With packing="fused" both convolutions are computed as one wherever that costs less. Their
-    composition is read from the collection "composed" where that has one (see `fold`), and else
-    made from the parameters, which are the same either way.
+    With packing="fused" both convolutions are computed as one: with the composition of the
+    collection "composed" where that has one (see `fold`), and else, wherever it costs less (see
+    `is_cheaper`), with one made from the parameters, which are the same either way.
 
     Source: packnet-sfm networks/layers/packnet/layers01.py: PackLayerConv3d; PackNet paper, 3.3.
     Differs: "fused" sums in another order, and so rounds otherwise; half the work.
@@ -128,9 +131,11 @@ class Pack(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 {self.features}"]:
-        kernel_3d, bias_3d = _ConvParameters((3, 3, 3, 1, self.num_3d_features), name="conv3d")()
-        convolve = _PackedConvNormElu(self.features, self.kernel_size, self.packing, name="conv2d")
-        return convolve(space_to_depth(x), kernel_3d, bias_3d)
+        conv3d = _ConvParameters((3, 3, 3, 1, self.num_3d_features), name="conv3d")
+        block = _PackedConvNormElu(
+            self.features, self.kernel_size, self.num_3d_features, self.packing, name="conv2d"
+        )
+        return block(space_to_depth(x), conv3d)
 
 
 class Unpack(nn.Module):

@@ -8,12 +8,9 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from packnet_jax.networks import fold, make_depth_net
 from packnet_jax.networks.convolution import channel_conv3d
 from packnet_jax.networks.fused_packing import compose, fused_pack, is_cheaper
 from packnet_jax.networks.packing import Pack, Packing
-from packnet_jax.networks.packnet import PackNet
-from packnet_jax.networks.packnet_san import PackNetSAN
 
 SIZES = [(4, 6), (5, 7), (2, 2), (3, 9)]
 
@@ -115,35 +112,70 @@ def test_a_block_has_the_same_parameters_and_output_either_way(kernel_size, feat
 
 def test_it_is_used_where_it_costs_less():
     levels = [(96 >> i, 320 >> i) for i in range(5)]
-    used = [is_cheaper((1, *size), kernel_size=3, features=8, is_composed=False) for size in levels]
-    assert used == [True, True, True, False, False]
-    assert is_cheaper((8, *levels[-1]), kernel_size=3, features=8, is_composed=False)
-    assert is_cheaper((1, *levels[-1]), kernel_size=3, features=8, is_composed=True)
+
+    def used(batch):
+        return [is_cheaper((batch, *size), kernel_size=3, features=8) for size in levels]
+
+    assert used(1) == [True, True, True, False, False]
+    assert used(2) == [True, True, True, True, False]
+    assert [used(batch)[-1] for batch in (4, 5)] == [False, True]
 
 
-@pytest.mark.parametrize("kind", [PackNet, PackNetSAN])
-def test_folded_weights_give_the_same_depth(kind):
-    net = kind(widths=(16, 16, 16, 16, 16), num_blocks=(1, 1, 1, 1), num_3d_features=4)
-    rgb = jax.random.uniform(jax.random.key(1), (1, 64, 96, 3))
-    variables = jax.jit(partial(net.init, train=False))(jax.random.key(0), rgb)
-    assert "composed" not in variables
-
-    folded = fold(net, variables)
-    infer = jax.jit(partial(net.apply, train=False))
-    as_written = jax.jit(partial(net.clone(packing="reference").apply, train=False))(variables, rgb)
-    for given in (folded, variables):
-        for actual, expected in zip(infer(given, rgb), as_written, strict=True):
-            np.testing.assert_allclose(actual, expected, rtol=2e-5)
-
-    emptied = jax.tree.map(jnp.zeros_like, folded["composed"])
-    assert not np.allclose(
-        infer({**folded, "composed": emptied}, rgb)[0], infer(folded, rgb)[0], rtol=1e-2
-    )
+def test_images_smaller_than_half_the_kernel_are_refused_by_name():
+    composition = compose(*parameters(5, 4, dtype=np.float32))
+    with pytest.raises(ValueError, match=r"got packed images of 1x6 .* at least 2 rows .* 5x5"):
+        fused_pack(image(1, 6, dtype=np.float32), composition)
 
 
-def test_nothing_is_folded_where_nothing_is_fused():
-    rgb = jnp.zeros((1, 32, 32, 3))
-    plain = PackNet((16,) * 5, (1,) * 4, num_3d_features=4, packing="reference")
-    variables = jax.jit(partial(plain.init, train=False))(jax.random.key(0), rgb)
-    for net in (plain, make_depth_net("DepthResNet", "18")):
-        assert fold(net, variables) == variables
+PACKED = {
+    "level 1": (24, 80, 5),
+    "level 2": (12, 40, 3),
+    "level 3": (6, 20, 3),
+    "level 4": (3, 10, 3),
+    "level 5": (2, 5, 3),
+    "odd": (7, 9, 5),
+}
+"""Packed images of PackNet01 at 192x640, a quarter in size, and their kernels."""
+
+
+@pytest.mark.parametrize(
+    "name, features", [*((name, 8) for name in PACKED), ("level 2", 4), ("odd", 4)]
+)
+def test_gradients_of_a_block_are_the_same_either_way(name, features, monkeypatch):
+    monkeypatch.setattr("packnet_jax.networks.packing.is_cheaper", lambda *_, **__: True)
+    height, width, kernel_size = PACKED[name]
+    with jax.enable_x64(True):
+        x = image(2 * height, 2 * width, 2)
+        weight = image(height, width, 32)
+        plain, fused = (Pack(32, kernel_size, features, p) for p in ("reference", "fused"))
+
+        @jax.jit
+        def gradients(params, x):
+            def total(block, params, x):
+                return jnp.sum(weight * block.apply({"params": params}, x))
+
+            return [jax.grad(partial(total, b), (0, 1))(params, x) for b in (plain, fused)]
+
+        params = jax.jit(plain.init)(jax.random.key(0), x)["params"]
+        params = jax.tree.map(lambda p: p.astype(np.float64) + 0.1, params)  # no bias is zero
+        expected, actual = gradients(params, x)
+        expected, actual = (flatten_dict({"params": p, "x": x}) for p, x in (expected, actual))
+        for path, values in expected.items():
+            assert np.any(actual[path] != values) or "norm" in path, path  # two programs
+            scale = np.abs(values).max()
+            np.testing.assert_allclose(actual[path], values, atol=1e-9 * scale, err_msg=str(path))
+
+
+def test_training_never_writes_eight_times_the_image():
+    """Nor does its gradient: composed kernels have as many inputs as the packed image."""
+    x = image(48, 160, 16, np.float32)
+    channels = 8 * 4 * 16
+
+    def arrays(packing: Packing):
+        block = Pack(16, 3, 8, packing)
+        params = block.init(jax.random.key(0), x)
+        gradient = jax.grad(lambda params, x: jnp.sum(block.apply(params, x)), (0, 1))
+        return str(jax.make_jaxpr(gradient)(params, x))
+
+    written = f"f32[2,24,80,{channels}]"
+    assert written in arrays("reference") and written not in arrays("fused")
