@@ -9,7 +9,8 @@ import pytest
 import tiny
 from flax.traverse_util import flatten_dict
 
-from packnet_jax.networks import fold, init_depth_net, make_depth_net
+from packnet_jax.networks import init_depth_net, make_depth_net
+from packnet_jax.networks.folding import fold
 from packnet_jax.networks.packnet import PackNet
 from packnet_jax.networks.packnet_san import PackNetSAN
 from packnet_jax.sfm import fold_for_evaluation, infer_inv_depth

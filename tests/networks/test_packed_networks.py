@@ -13,7 +13,7 @@ from golden.networks import Inputs, make_case
 from packnet_jax import sharding
 from packnet_jax.config import ModelConfig, NetworkConfig, OptimConfig
 from packnet_jax.loss_config import LossConfig
-from packnet_jax.networks import fold
+from packnet_jax.networks.folding import fold
 from packnet_jax.objectives.self_supervised import self_supervised
 from packnet_jax.sfm import Networks
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
