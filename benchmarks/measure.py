@@ -35,7 +35,7 @@ def measure_program(program: Program, *, rounds: int | None, seed: int = 0) -> M
     return Measurement(
         seconds,
         compile_s=compile_s,
-        flops=count_flops(lowered),
+        flops=count_flops(program.function, *program.shapes),
         planned_arguments_bytes=plan.argument_size_in_bytes,
         planned_temporaries_bytes=plan.temp_size_in_bytes,
         per_round=program.per_round,
@@ -62,14 +62,22 @@ def plan_memory(program: Program) -> PlannedMemory:
     return PlannedMemory(plan.argument_size_in_bytes + outputs, plan.temp_size_in_bytes)
 
 
-def count_flops(lowered: Any) -> float:
-    """Floating-point operations of a program, two for each product that is summed.
+COUNTED_PLATFORM = "tpu"
+"""None that has to be here. Of the ways that a program has for different platforms
+(`lax.platform_dependent`) it has those without CPU's detours, and no call of a library."""
 
-    Counted by XLA from the program as jax hands it over: what is to be computed, alike on every
-    device. The compiled one would lack what became calls of libraries (cuDNN, oneDNN), which XLA
+
+def count_flops(function: Any, *shapes: Any) -> float:
+    """Floating-point operations of a jitted function, two for each product that is summed.
+
+    Counted by XLA from the program as jax hands it over for one platform: what is to be computed,
+    the same on every machine. The program for this one may go ways of its own: on CPU gradients by
+    kernels (`networks/kernel_gradient.py`) write out the zeros of a padding, and multiply by them.
+    The compiled one would lack what became calls of libraries (cuDNN, oneDNN, YNNPACK), which XLA
     can not look into, and hold what the compiler computes twice. Products with zeros of a padding
     are left out, and the body of a loop counts once: here only random numbers have loops.
     """
+    lowered = function.trace(*shapes).lower(lowering_platforms=(COUNTED_PLATFORM,))
     return float(lowered.cost_analysis()["flops"])
 
 

@@ -63,13 +63,14 @@ class Work(NamedTuple):
     """Of memory for one sample, until its gradients are there."""
 
 
-WORK = Work(flops=694.9e9, parameters=129_886_704, activation_bytes=2.5e9)
+WORK = Work(flops=694.0e9, parameters=129_886_704, activation_bytes=2.5e9)
 """PackNet01 1A and PoseNet, 192x640, two contexts, fused packing.
 
 Operations: GFLOP of `python -m benchmarks.run --only=loss_and_gradients --networks=PackNet01
---packings=fused --batch_sizes=1`: counted before compilation, alike on every device. Memory: what
-`jax.ad_checkpoint.print_saved_residuals` lists of that loss in float32, before compilation, too:
-compilers keep less, and bfloat16 needs half; but a TPU may pad narrow layers.
+--packings=fused --batch_sizes=1`: of what is to be computed, the same on every machine
+(`measure.count_flops`). Memory: what `jax.ad_checkpoint.print_saved_residuals` lists of that loss
+in float32, before compilation, too: compilers keep less, and bfloat16 needs half; but a TPU may pad
+narrow layers.
 """
 
 INPUT_RATES = {
