@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
 from benchmarks.measure import measure_program
 from benchmarks.plan import FULL_SIZE, PROGRAMS, Case
@@ -35,6 +36,9 @@ COPY_SIZES = (2**24, 2**26, 2**28)
 """Numbers of 4 bytes."""
 LONG_ENOUGH_SECONDS = 0.05
 """A matmul or copy that takes this long is large enough to reach the machine's peak."""
+
+NUM_PICTURES = 8
+"""Of the set that input is measured on."""
 
 JITTERING = (0.2, 0.2, 0.2, 0.05)
 """Of the recipes in `configs/`."""
@@ -86,16 +90,19 @@ def copy(size: int, dtype: Any) -> Program:
 
 
 def measure_input(case: Case, rounds: int | None) -> Measurement:
-    """Packed batches of a rendered street by `TrainPipeline`, in seconds of one processor core."""
+    """Packed batches by `TrainPipeline`, in seconds of one processor core."""
     shape, batch = (case.height or 0, case.width or 0), case.batch or 1
+    source, _, place = case.variant.partition(", jitter on ")
+    jitter_on: Any = place
     with tempfile.TemporaryDirectory() as folder:
         pipeline = TrainPipeline(
-            _street(FULL_SIZE if case.variant == "png" else shape, folder),
+            _stored_pictures(shape, folder) if source == "stored" else _street(folder),
             image_shape=shape,
             batch_size=batch,
             jittering=JITTERING,
+            jitter_on=jitter_on,
             num_threads=0,
-            cache_resized=case.variant == "cached",
+            cache_resized=source == "cached",
         )
         steps = itertools.count()
         for _ in range(pipeline.steps_per_epoch):  # every frame once
@@ -147,18 +154,34 @@ def measure_conversion(case: Case, rounds: int | None) -> Measurement:
         return Measurement(seconds, per_round=path.stat().st_size, unit="B")
 
 
-def _street(shape: tuple[int, int], folder: str) -> FrameStore:
-    """Rendered and stored as PNG."""
+def _street(folder: str) -> FrameStore:
+    """Rendered at KITTI's size and stored as PNG, whose decoding takes as long as pictures need."""
     from tfds_builders.synthetic_drive import SyntheticDrive  # with TensorFlow: seconds
 
     make_builder = partial(
         SyntheticDrive.from_options,
         data_dir=folder,
         split="train",
-        image_shape=shape,
+        image_shape=FULL_SIZE,
         num_streets=1,
-        frames_per_street=8,
+        frames_per_street=NUM_PICTURES,
         supersampling=1,
+    )
+    return open_store(make_builder)
+
+
+def _stored_pictures(shape: tuple[int, int], folder: str) -> FrameStore:
+    """Noise, stored at a size as `data.store_resized` does."""
+    from tfds_builders.image_folder import ImageFolder  # with TensorFlow: seconds
+    from tfds_builders.stored_size import StoredSize
+
+    rng, root = np.random.default_rng(0), Path(folder, "pictures")
+    root.mkdir()
+    for number in range(NUM_PICTURES):
+        picture = rng.integers(0, 256, (*FULL_SIZE, 3), np.uint8)
+        Image.fromarray(picture).save(root / f"{number}.png", compress_level=0)
+    make_builder = partial(
+        ImageFolder.from_options, data_dir=folder, root=str(root), stored_size=StoredSize(shape)
     )
     return open_store(make_builder)
 

@@ -1,11 +1,11 @@
 """Times PackNetSAN01 from the image alone beside image and sparse depth; prints rows of a table.
 
-    python benchmarks/completion_time.py --height=352 --width=1216
+    python -m benchmarks.completion_time --height=352 --width=1216
 
 Evaluation is one pass of either kind. Training is what its objective needs: gradients of the pass
 from the image alone, and of both passes with their feature matching. The programs take turns, so
-that a busy machine slows them alike. All weights are the same number: neither time nor memory
-depends on values, nor on how many pixels have a depth.
+that a busy machine slows them alike. Weights, images and depth are random; neither time nor memory
+depends on how many pixels have a depth.
 """
 
 import os
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from benchmarks.programs import random_variables
 from packnet_jax.networks import make_depth_net
 from packnet_jax.train.dashboard import memory_gib
 
@@ -59,9 +60,10 @@ def make_programs() -> tuple[Program, ...]:
     rng = np.random.default_rng(0)
     shape = (BATCH_SIZE.value, HEIGHT.value, WIDTH.value)
     rgb = jnp.asarray(rng.random((*shape, 3), np.float32))
-    depth = jnp.asarray(np.where(rng.random((*shape, 1)) < 0.05, 10, 0).astype(np.float32))
+    measured = rng.uniform(1, 80, (*shape, 1))
+    depth = jnp.asarray(np.where(rng.random(measured.shape) < 0.05, measured, 0), jnp.float32)
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), rgb, train=False))
-    variables = jax.tree.map(lambda s: jnp.full(s.shape, 0.01, s.dtype), shapes)
+    variables = random_variables(shapes, rng)
 
     def evaluate(variables, *inputs):
         return network.apply(variables, *inputs, train=False)[0]

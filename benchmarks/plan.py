@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from packnet_jax.data_config import SHAPE_MULTIPLE
 from packnet_jax.errors import ConfigError
 
 PROGRAMS = ("forward", "loss_and_gradients", "train_step")
@@ -22,16 +23,20 @@ NETWORKS = ("PackNet01", "PackNetSlim01", "DepthResNet18", "PackNetSAN01")
 DTYPES = ("float32", "bfloat16")
 PACKINGS = ("reference", "fused")
 
-INPUT_VARIANTS = ("png", "resized", "cached")
-"""Decoded and resized from pictures of KITTI's size, stored at the network's size, kept in memory.
-"""
+INPUT_VARIANTS = (
+    "png, jitter on host",
+    "png, jitter on device",
+    "stored, jitter on host",
+    "stored, jitter on device",
+    "cached, jitter on host",
+)
+"""Pictures are decoded and resized from PNG of KITTI's size, or stored at the network's size as
+`data.store_resized` does, or kept in memory. Jitter that `data.jitter_on` leaves to the device
+costs the host its draws alone."""
 IMPORT_VARIANTS = ("packnet_jax.main", "--help")
 
 FULL_SIZE = (375, 1242)
 """Height and width of KITTI's pictures."""
-
-SIZE_MULTIPLE = 32
-"""The encoders halve a picture five times."""
 
 Size = tuple[int, int]
 
@@ -142,7 +147,7 @@ class Choice(NamedTuple):
             BENCHMARKS if only is None else known("--only", only, BENCHMARKS),
             None if networks is None else known("--networks", networks, NETWORKS),
             None if sizes is None else [_size(word) for word in sizes],
-            None if batch_sizes is None else [_batch_size(word) for word in batch_sizes],
+            None if batch_sizes is None else _batch_sizes(batch_sizes),
             None if dtypes is None else known("--dtypes", dtypes, DTYPES),
             None if packings is None else known("--packings", packings, PACKINGS),
         )
@@ -199,16 +204,18 @@ def known(flag: str, words: Sequence[str], names: Sequence[str]) -> Sequence[str
 def _size(word: str) -> Size:
     parts = word.split("x")
     if len(parts) != 2 or not all(
-        p.isdecimal() and int(p) and int(p) % SIZE_MULTIPLE == 0 for p in parts
+        p.isdecimal() and int(p) and int(p) % SHAPE_MULTIPLE == 0 for p in parts
     ):
         raise ConfigError(
             f"--sizes: given {word!r}; expected HEIGHTxWIDTH such as 192x640, both multiples of "
-            f"{SIZE_MULTIPLE}"
+            f"{SHAPE_MULTIPLE}"
         )
     return int(parts[0]), int(parts[1])
 
 
-def _batch_size(word: str) -> int:
-    if not word.isdecimal() or not int(word):
-        raise ConfigError(f"--batch_sizes: given {word!r}; expected positive numbers such as 1,16")
-    return int(word)
+def _batch_sizes(words: Sequence[str]) -> list[int]:
+    wrong = [word for word in words if not word.isdecimal() or not int(word)]
+    if wrong or not words:
+        given = ", ".join(map(repr, wrong)) or "nothing"
+        raise ConfigError(f"--batch_sizes: given {given}; expected positive numbers such as 1,16")
+    return [int(word) for word in words]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.metadata
-import os
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import packnet_jax
 from benchmarks.plan import Case
+from packnet_jax.machine import num_cores
 
 LIBRARIES = ("jax", "jaxlib", "flax", "numpy")
 
@@ -79,7 +79,7 @@ def machine_facts() -> dict[str, Any]:
     return {
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "processor": _processor(),
-        "cores": _cores(),
+        "cores": num_cores(),
         "python": platform.python_version(),
         "versions": {"packnet_jax": packnet_jax.__version__}
         | {name: importlib.metadata.version(name) for name in LIBRARIES},
@@ -92,10 +92,3 @@ def _processor() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
         found = measure(case, rounds or None)
     except Exception as error:  # whatever it is, it belongs into the table
         traceback.print_exc()
-        found = {"error": _one_line(error)}
+        found = {"error": one_line(error)}
     output.write_text(json.dumps(found))
     return 1 if "error" in found else 0
 
@@ -52,7 +52,8 @@ def _device() -> dict[str, str]:
     return {"platform": first.platform, "device": first.device_kind}
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What went wrong, for a table."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

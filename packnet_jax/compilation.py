@@ -16,6 +16,8 @@ from typing import Any
 import jax
 from absl import logging
 
+from packnet_jax.machine import num_cores
+
 MAX_BYTES = 2 * 2**30
 """For each kind of machine. The programs of the demo take 2.4 MB on a CPU."""
 
@@ -96,13 +98,6 @@ def machine_type(cpu_info: Path = CPU_INFO) -> str:
     described = [platform.system(), platform.machine(), *(cpu or [platform.node()])]
     digest = hashlib.sha256("\n".join(described).encode()).hexdigest()[:12]
     return f"{platform.machine()}-{num_cores()}-{digest}"
-
-
-def num_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def inference_options() -> dict[str, str | bool]:

@@ -5,8 +5,6 @@ import resource
 import sys
 from pathlib import Path
 
-import jax
-
 
 def host_peak_bytes() -> int:
     """Of the process. On Linux ru_maxrss begins with what the process that started it held."""
@@ -20,5 +18,7 @@ def host_peak_bytes() -> int:
 
 def device_peak_bytes() -> int | None:
     """Of the first device; None where it does not tell, as a CPU."""
+    import jax  # here alone: of processes without it, the other tells
+
     stats = jax.local_devices()[0].memory_stats() or {}
     return stats.get("peak_bytes_in_use")

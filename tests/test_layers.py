@@ -15,6 +15,7 @@ LAYERS = {
     "packnet_jax.typed_config": 0,
     "packnet_jax.untrusted": 0,
     "packnet_jax.signals": 0,
+    "packnet_jax.machine": 0,
     "packnet_jax.memory": 0,
     "packnet_jax.data_config": 0.3,
     "packnet_jax.loss_config": 0.3,

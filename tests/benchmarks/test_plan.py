@@ -67,6 +67,7 @@ def test_what_is_chosen_replaces_every_default():
         {"sizes": ["192x640x3"]},
         {"sizes": ["-192x640"]},
         {"batch_sizes": ["0"]},
+        {"batch_sizes": []},
         {"batch_sizes": ["one"]},
         {"dtypes": ["float16"]},
         {"packings": ["folded"]},
