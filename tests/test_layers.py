@@ -10,7 +10,7 @@ LAYERS = {
     "packnet_jax.errors": 0,
     "packnet_jax.batch": 0,
     "packnet_jax.bounds": 0,
-    "packnet_jax.compilation": 0,
+    "packnet_jax.compilation": 0.3,
     "packnet_jax.quiet": 0,
     "packnet_jax.typed_config": 0,
     "packnet_jax.untrusted": 0,

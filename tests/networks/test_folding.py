@@ -94,7 +94,7 @@ def test_half_precision_rounds_what_is_folded():
     assert {leaf.dtype for leaf in jax.tree.leaves(folded)} == {jnp.dtype("bfloat16")}
     run = jax.jit(partial(infer_inv_depth, net, compute_dtype="bfloat16"))
     actual = run(folded, rgb)
-    np.testing.assert_allclose(actual, infer(net, variables, rgb)[0], rtol=0.03)
+    np.testing.assert_allclose(actual, infer(net, variables, rgb)[0], rtol=0.06)
 
 
 def test_folding_for_evaluation_keeps_depth_and_drops_the_pose_network():
