@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from packnet_jax.networks.convolution import channel_conv3d, convolve
 from packnet_jax.networks.fused_packing import Composition, compose, fused_pack, is_cheaper
-from packnet_jax.networks.layers import ConvNormElu, group_norm, xavier_init
+from packnet_jax.networks.layers import ConvNormElu, norm_elu, xavier_init
 
 Packing = Literal["fused", "reference"]
 """How packing blocks compute: as one convolution where that costs less, or as the paper has it."""
@@ -91,7 +91,7 @@ class _PackedConvNormElu(nn.Module):
             x = fused_pack(x, composition)
         else:
             x = _two_convolutions(x, *parameters)
-        return nn.elu(group_norm(name="norm")(x))
+        return norm_elu(self, x)
 
     def _stored(self) -> Composition:
         names = Composition._fields
