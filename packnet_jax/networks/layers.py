@@ -89,6 +89,15 @@ def group_norm(*, name: str) -> nn.GroupNorm:
     return nn.GroupNorm(NUM_GROUPS, epsilon=1e-5, use_fast_variance=False, name=name)
 
 
+@nn.checkpoint
+def norm_elu(block: nn.Module, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    """The end of a block: group normalisation, whose parameters are the block's "norm", and ELU.
+
+    For the gradient only x is kept, and the rest made again: memory for a little time.
+    """
+    return nn.elu(group_norm(name="norm")(x))
+
+
 class ConvNormElu(nn.Module):
     """Convolution, group normalisation, ELU.
 
@@ -101,7 +110,7 @@ class ConvNormElu(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w {self.features}"]:
         x = conv2d(self.features, self.kernel_size, name="conv")(x)
-        return nn.elu(group_norm(name="norm")(x))
+        return norm_elu(self, x)
 
 
 class ResidualConv(nn.Module):
@@ -125,7 +134,7 @@ class ResidualConv(nn.Module):
         shortcut = nn.Dropout(self.dropout, broadcast_dims=(1, 2))(
             shortcut, deterministic=not train
         )
-        return nn.elu(group_norm(name="norm")(residual + shortcut))
+        return norm_elu(self, residual + shortcut)
 
 
 def bias_init_for_sigmoid(value: float) -> Initializer:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from packnet_jax.networks.convolution import channel_conv3d, convolve
 from packnet_jax.networks.fused_packing import Composition, compose, fused_pack, is_cheaper
-from packnet_jax.networks.layers import ConvNormElu, group_norm, xavier_init
+from packnet_jax.networks.layers import ConvNormElu, norm_elu, xavier_init
 
 Packing = Literal["fused", "reference"]
 """How packing blocks compute: as one convolution where that costs less, or as the paper has it."""
@@ -82,7 +82,7 @@ class _PackedConvNormElu(nn.Module):
             if self.is_mutable_collection("composed") and not self.is_initializing():
                 self._store(compose(*parameters))
             x = self._convolved(x, *parameters)
-        return nn.elu(group_norm(name="norm")(x))
+        return norm_elu(self, x)
 
     def _convolved(self, x: Array, *parameters: Array) -> Array:
         b, h, w, _ = x.shape

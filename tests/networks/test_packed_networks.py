@@ -25,7 +25,9 @@ PROMISED = 2e-5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["PackNet01_1A", "PackNetSlim01_1A"])
+@pytest.mark.parametrize(
+    "name", ["PackNet01_1A", pytest.param("PackNetSlim01_1A", marks=pytest.mark.soak)]
+)
 def test_inverse_depth_is_that_of_two_convolutions_up_to_the_border(name):
     rgb = np.random.default_rng(0).random((1, 192, 640, 3), np.float32)
     case = make_case(name, Inputs(rgb, rgb[:, None], rgb[..., :1]))
@@ -42,7 +44,7 @@ def test_inverse_depth_is_that_of_two_convolutions_up_to_the_border(name):
             assert max(border.max() for border in borders) < PROMISED
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_training_step_in_half_precision_is_near_that_in_float32():
     """PackNetSlim01 and PoseNet, with the weights and pictures of the golden model steps."""
     model = ModelConfig(NetworkConfig("PackNetSlim01", "1A"), NetworkConfig("PoseNet", ""))

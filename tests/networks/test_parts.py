@@ -11,6 +11,7 @@ from packnet_jax.networks.layers import (
     ConvNormElu,
     InvDepthHead,
     ReflectConv,
+    ResidualConv,
     bias_init_for_fan_in,
     bias_init_for_sigmoid,
     check_image_size,
@@ -102,6 +103,19 @@ def test_blocks_are_convolution_normalisation_activation(block, stride, activati
     y = apply_part(conv2d(16, 3, stride=stride, name="conv"), variables, "conv", x)
     y = activation(apply_part(group_norm(name="norm"), variables, "norm", y))
     np.testing.assert_allclose(block.apply(variables, x), y, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("block", "num_maps"),
+    [(ConvNormElu(16, 3), 1), (Pack(16, 3, 4), 1), (ResidualConv(16), 4)],
+)
+def test_each_normalisation_and_elu_keeps_one_map_for_the_gradient(block, num_maps):
+    """What it is given; of a residual block also what its second convolution is given."""
+    x = random_maps(1, 4, 6, 3)
+    options = {"train": True} if isinstance(block, ResidualConv) else {}
+    y, gradient = jax.vjp(lambda v: block.apply(v, x, **options), init(block, x, **options))
+    kept = [leaf for leaf in jax.tree.leaves(gradient) if leaf.shape == y.shape]
+    assert len(kept) == num_maps
 
 
 def test_inverse_depth_lies_between_zero_and_that_of_the_least_depth():
