@@ -92,6 +92,26 @@ def test_while_a_run_trains_others_are_refused_and_sigterm_ends_it_with_status_0
     assert f"resuming from {place}/stopped" in tiny_program.run(*flags, longer, cwd=place)
 
 
+@pytest.mark.slow
+def test_a_scheduler_that_starts_failures_again_is_told_of_a_stop_and_of_the_end(place):
+    """As a JobSet is by --stopped_status."""
+    again = "--stopped_status=75"
+    flags = tiny_program.flags("told", *STEPS, again, "--config.train.num_steps=100000")
+    process = tiny_program.start(*flags, cwd=place)
+    watched = Watched(process, r"^step (\d+)$")
+    try:
+        while len(watched.steps) < 5:
+            assert process.poll() is None, "".join(watched.output)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SAFETY_SECONDS) == 75, "".join(watched.output)
+    finally:
+        process.kill()
+        process.wait()
+    longer = f"--config.train.num_steps={max(watched.steps) + 1}"
+    for _ in range(2):  # to the last step, and with nothing left to do
+        tiny_program.run(*flags, longer, cwd=place, status=0)
+
+
 @pytest.fixture(scope="module")
 def tfds_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("tfds")
