@@ -231,16 +231,15 @@ def test_maps_and_their_gradients_are_finite(name, effort):
 
 
 @pytest.mark.parametrize("where", ["rgb", "contexts", "inv_depth", "K", "motion"])
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_not_hidden(where, bad):
-    """The loss is then not finite, or its gradient is, or neither depends on it: never a crash."""
-    loss = jax.jit(jax.value_and_grad(lambda d, x: LOSSES["photometric"][1](x | {"inv_depth": d})))
+    """Whatever comes in, the loss says so; reading outside of pictures never crashes."""
     values = inputs(7)
     values["mask"] = np.ones_like(values["mask"])
     values[where] = np.full_like(values[where], bad)
-    value, gradient = loss(values["inv_depth"], values)
-    is_finite = np.isfinite(value) and np.isfinite(gradient).all()
-    assert not is_finite or (where, bad) in (("inv_depth", np.inf), ("K", np.inf), ("motion", bad))
+    loss = jax.jit(jax.value_and_grad(lambda d, x: LOSSES["photometric"][1](x | {"inv_depth": d})))
+    value, _ = loss(values["inv_depth"], values)
+    assert np.isnan(value)
 
 
 # --- metrics
