@@ -131,8 +131,8 @@ def _make(form: Form, parameters: Mapping[str, Any], origin: str) -> CameraModel
     is_sound = all(abs(value) < LARGEST_PARAMETER for value in values.values())  # of NaN: not
     if not is_sound or min(values["fx"], values["fy"]) <= 0:
         raise DataError(
-            f"{origin}: {values}: expected finite numbers below {LARGEST_PARAMETER:g} in size, with "
-            "positive fx and fy"
+            f"{origin}: {values}: expected finite numbers below {LARGEST_PARAMETER:g} in size, "
+            "with positive fx and fy"
         )
     if not 0 <= values.get("alpha", 0) < 1:
         raise DataError(f"{origin}: alpha is {values['alpha']}, expected at least 0 and below 1")
