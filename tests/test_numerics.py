@@ -162,7 +162,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@fuzz.SHORT_AND_LONG
+@fuzz.SHORT_AND_TENFOLD
 def test_losses_and_their_gradients_are_finite(name, effort):
     learnt, loss = LOSSES[name]
 
@@ -214,7 +214,7 @@ MAPS = {
 
 
 @pytest.mark.parametrize("name", MAPS)
-@fuzz.SHORT_AND_LONG
+@fuzz.SHORT_AND_TENFOLD
 def test_maps_and_their_gradients_are_finite(name, effort):
     @jax.jit
     def evaluate(values):
@@ -253,7 +253,7 @@ SCORE = jax.jit(
 )
 
 
-@fuzz.SHORT_AND_LONG
+@fuzz.SHORT_AND_TENFOLD
 def test_depth_metrics_are_finite(effort):
     def check(seed: int) -> None:
         predicted = draw(seed, (H, W), (*DEPTHS, np.inf), "predicted")
@@ -266,7 +266,7 @@ def test_depth_metrics_are_finite(effort):
     fuzz.check(check, SEEDS, examples=100 * effort)
 
 
-@fuzz.SHORT_AND_LONG
+@fuzz.SHORT_AND_TENFOLD
 def test_odometry_metrics_are_finite(effort):
     def check(seed: int, frames: int) -> None:
         paths = [motions(seed + i, frames)[0].astype(np.float64) for i in range(2)]
@@ -305,7 +305,7 @@ def cameras(seed: int) -> list[camera_models.CameraModel]:
     ]
 
 
-@fuzz.SHORT_AND_LONG
+@fuzz.SHORT_AND_TENFOLD
 def test_camera_models_answer_with_unit_rays_and_finite_pixels(effort):
     def check(seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -320,7 +320,7 @@ def test_camera_models_answer_with_unit_rays_and_finite_pixels(effort):
         fuzz.check(check, SEEDS, examples=100 * effort)
 
 
-@fuzz.SHORT_AND_LONG
+@fuzz.SHORT_AND_TENFOLD
 def test_the_ground_is_found_or_not(effort):
     def check(seed: int) -> None:
         depth = draw(seed, (40, 30), (*DEPTHS, np.inf, np.nan), "depth")
