@@ -83,7 +83,7 @@ def test_what_is_stored_as_bmp_is_read_as_it_was(shape):
 
 
 def test_a_chunk_longer_than_its_file_is_refused_before_memory_is_taken_for_it(monkeypatch):
-    """OpenCV's decoder reserves what a chunk declares: gigabytes for a file of 120 bytes."""
+    """OpenCV's decoder reserves what a chunk declares: gigabytes for a file of 100 bytes."""
     whole = png(0)
     start = whole.index(b"IDAT") - 4
     length = int.from_bytes(whole[start : start + 4], "big")
