@@ -1,6 +1,7 @@
 # docker build -t packnet_jax .                        for CPU
 # docker build -t packnet_jax --build-arg EXTRA=gpu .  for NVIDIA GPUs (CUDA comes with the wheels)
 # docker build -t packnet_jax --build-arg EXTRA=tpu .  for Cloud TPU
+# EXTRA=gpu,gs and the like: also what gs:// needs
 FROM python:3.12-slim
 
 ARG EXTRA=cpu

@@ -54,6 +54,10 @@ class ModelConfig:
     compute_dtype: ComputeDtype = "float32"
     """What the networks compute in while training. With bfloat16 the parameters, their updates,
     normalisation statistics, the last layers, the loss and all evaluation stay in float32."""
+    batch_norm_groups: int = within(1, 1)
+    """Into how many runs of samples batch normalisation splits a batch (with `train.accumulate`,
+    each part of it) in training, each normalised by its own statistics. 1: those of all. The
+    original's 8 workers had those of 4 samples each: 8 with a batch of 32, on any devices."""
 
 
 @dataclass(frozen=True)
@@ -301,6 +305,12 @@ def _violations(c: Config, *, to_train: bool) -> list[str]:
             c.train.batch_size % c.train.accumulate == 0,
             f"train.accumulate: given {c.train.accumulate} with train.batch_size="
             f"{c.train.batch_size}, but the parts of a batch must be equal; use a divisor",
+        ),
+        (
+            c.train.batch_size % (c.model.batch_norm_groups * c.train.accumulate) == 0,
+            f"model.batch_norm_groups: given {c.model.batch_norm_groups} with train.batch_size="
+            f"{c.train.batch_size} and train.accumulate={c.train.accumulate}, but the groups must "
+            f"be equal; use a divisor of {c.train.batch_size // c.train.accumulate}",
         ),
         (
             c.train.num_steps + c.train.num_epochs > 0,

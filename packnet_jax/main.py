@@ -29,6 +29,14 @@ ALLOW_CHANGES = flags.DEFINE_bool(
     False,
     "Resume a run although the configuration now gives its parameters another meaning.",
 )
+STOPPED_STATUS = flags.DEFINE_integer(
+    "stopped_status",
+    0,
+    "Exit status of a training run that SIGTERM has stopped before its end, with everything saved; "
+    "not 0 where only what failed is started again, as in a JobSet.",
+    lower_bound=0,
+    upper_bound=125,
+)
 MODE = flags.DEFINE_enum("mode", "train", ["train", "eval", "eval_pose"], "What to do.")
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -111,9 +119,26 @@ def _joined(cluster: distributed.Cluster) -> Iterator[None]:
 
 def _train(config: config_lib.Config, workdir: Path) -> None:
     from packnet_jax import compilation, runs
+    from packnet_jax.signals import Preempted
 
     compilation.keep_compiled()
-    runs.train_run(config, workdir=workdir, allow_changes=ALLOW_CHANGES.value, debug=DEBUG.value)
+    try:
+        runs.train_run(
+            config, workdir=workdir, allow_changes=ALLOW_CHANGES.value, debug=DEBUG.value
+        )
+    except Preempted as before_any_step:
+        raise SystemExit(STOPPED_STATUS.value) from before_any_step
+    if STOPPED_STATUS.value and _was_stopped(workdir):
+        raise SystemExit(STOPPED_STATUS.value)
+
+
+def _was_stopped(workdir: Path) -> bool:
+    """Whether the run that has just ended did so before its last step, in every process's eyes."""
+    from packnet_jax.events import read_events
+
+    with distributed.first_goes_ahead("how the run ended"):  # it alone writes that
+        ends = [event for event in read_events(workdir) if event["kind"] == "end"]
+    return ends[-1]["reason"] != "last step"
 
 
 def _evaluate(checkpoint: Path, workdir: Path) -> None:

@@ -18,6 +18,7 @@ from packnet_jax.image import flip_lr
 from packnet_jax.loss_config import Needs
 from packnet_jax.networks import (
     fold,
+    has_batch_norm,
     init_depth_net,
     init_pose_net,
     make_depth_net,
@@ -46,8 +47,8 @@ class Networks(NamedTuple):
         """The networks by their names; no pose network where the objective needs none.
 
         Raises:
-            ConfigError: unknown names or versions, or a depth network that can not do what the
-                objective needs.
+            ConfigError: unknown names or versions, a depth network that can not do what the
+                objective needs, or groups for a batch normalisation that there is not.
         """
         depth_net = make_depth_net(
             model.depth_net.name,
@@ -55,6 +56,7 @@ class Networks(NamedTuple):
             initial_inv_depth=model.initial_inv_depth,
             dropout=model.depth_net.dropout,
             packing=model.packing,
+            batch_norm_groups=model.batch_norm_groups,
         )
         if needs.input_depth and not takes_input_depth(depth_net):
             raise ConfigError(
@@ -69,7 +71,17 @@ class Networks(NamedTuple):
             )
         pose_net = None
         if needs.motion:
-            pose_net = make_pose_net(model.pose_net.name, model.pose_net.version)
+            pose_net = make_pose_net(
+                model.pose_net.name,
+                model.pose_net.version,
+                batch_norm_groups=model.batch_norm_groups,
+            )
+        if model.batch_norm_groups > 1 and not any(map(has_batch_norm, (depth_net, pose_net))):
+            raise ConfigError(
+                f"config.model.batch_norm_groups: given {model.batch_norm_groups}, but neither "
+                "network has a batch normalisation (DepthResNet, RaySurfaceResNet, PackNetSAN01 "
+                "and PoseResNet have); leave it 1"
+            )
         return cls(depth_net, pose_net, model.compute_dtype)
 
     def init(self, key: Array, image_shape: tuple[int, int], num_context: int) -> Variables:

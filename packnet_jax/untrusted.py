@@ -7,6 +7,7 @@ it is a ValueError that says what.
 import io
 import json
 import math
+import struct
 import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ ALL_FORMATS = (*DATA_SET_FORMATS, "WEBP", "TIFF", "GIF", "PPM")
 
 _LONGEST_NAME = 255  # bytes, of every usual file system
 _LONGEST_PATH = 1024  # bytes; systems take 4096 or more, the folder included
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DIGITS = 18  # that every integer type holds
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -64,6 +66,24 @@ def check_size(height: int, width: int) -> None:
             f"it is {width} pixels wide and {height} high, more than the {MAX_PIXELS} pixels, or "
             f"{MAX_SIDE} along one side, that are read; make it smaller"
         )
+
+
+def check_png_chunks(data: bytes) -> None:
+    """For decoders that reserve what a chunk declares, up to 4 GiB, before they look for it.
+
+    Raises:
+        ValueError: a chunk of a PNG file is said to be longer than what is left of the file.
+    """
+    if not data.startswith(_PNG_SIGNATURE):
+        return
+    start = len(_PNG_SIGNATURE)
+    while start + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, start)
+        if start + 8 + length > len(data):
+            raise ValueError(f"a chunk declares {length} bytes, more than the file has left")
+        if name == b"IEND":
+            return
+        start += 8 + length + 4  # a check sum
 
 
 def read_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:

@@ -35,6 +35,9 @@ def make_workdir(workdir: Path) -> None:
 def only_run(workdir: Path) -> Iterator[None]:
     """Holds the workdir until the context ends or the process dies, however it dies.
 
+    Where the whole machine vanishes, a local disk and NFS 4 free the lock, NFS 4 after its lease;
+    NFSv3 keeps it until that machine is back, or `run.lock` is deleted.
+
     Only training asks: evaluations work beside it. On file systems without locks a warning says
     that nobody watches.
 
@@ -51,7 +54,8 @@ def only_run(workdir: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise ConfigError(
                 f"--workdir: a run is training in {workdir} already ({_holder(handle)}). Wait for "
-                "it, stop it, or choose another workdir; evaluations need not wait"
+                "it, stop it, or choose another workdir; evaluations need not wait. If that host "
+                f"is gone for good, its lock may stay (NFSv3 frees none): delete {workdir / LOCK}"
             ) from error
         except OSError as error:
             if error.errno not in UNSUPPORTED:

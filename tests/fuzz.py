@@ -13,10 +13,18 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-SHORT_AND_LONG = pytest.mark.parametrize(
-    "effort", [pytest.param(1, id="short"), pytest.param(100, id="long", marks=pytest.mark.soak)]
-)
+
+def _efforts(long: int) -> pytest.MarkDecorator:
+    short = pytest.param(1, id="short")
+    return pytest.mark.parametrize(
+        "effort", [short, pytest.param(long, id="long", marks=pytest.mark.soak)]
+    )
+
+
+SHORT_AND_LONG = _efforts(100)
 """Gives a test `effort`, what its number of examples is multiplied with."""
+SHORT_AND_TENFOLD = _efforts(10)
+"""The same, where an example is a whole computation."""
 
 MAX_GROWTH_BYTES = 2 * 2**30
 """What no campaign's process may grow by: the largest array and picture that are read, and some."""

@@ -5,6 +5,7 @@ python tests/scale_worker.py OUTPUT COORDINATOR NUM_PROCESSES PROCESS_ID [RESUME
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,7 @@ def data_sets(config: Config, mesh, seen: list[list[int]]) -> DataSets:
 def train(workdir: Path, fsdp: int = 1, num_devices: int | None = None) -> dict[str, Any]:
     """Twenty steps in float64, or what is left of them, and what is found on the way."""
     kept = loop.unpack, loop.Dashboard, loop._log
+    replace, wrote = os.replace, []
     losses: list[float] = []
     seen: list[list[int]] = []
     loop.unpack, loop.Dashboard = in_double, SilentDashboard
@@ -96,7 +98,11 @@ def train(workdir: Path, fsdp: int = 1, num_devices: int | None = None) -> dict[
         losses.append(scalars["loss"])
         return scalars
 
-    loop._log = log
+    def note(source, target):
+        wrote.append(Path(target).name)
+        replace(source, target)
+
+    loop._log, os.replace = log, note
     try:
         with jax.enable_x64(True):
             mesh = sharding.make_mesh(num_devices, fsdp=fsdp)
@@ -116,6 +122,7 @@ def train(workdir: Path, fsdp: int = 1, num_devices: int | None = None) -> dict[
             )
     finally:
         loop.unpack, loop.Dashboard, loop._log = kept
+        os.replace = replace
     (report,) = outcome.reports
     return {
         "losses": losses,
@@ -125,6 +132,7 @@ def train(workdir: Path, fsdp: int = 1, num_devices: int | None = None) -> dict[
             leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(outcome.state)
         ),
         "metrics": report.scalars(),
+        "wrote": sorted(set(wrote)),
         "images": [row["name"] for row in report.per_image],
     }
 

@@ -157,6 +157,8 @@ def test_a_misspelt_field_fails_where_it_is_written():
         ("optim.depth.lr", -1.0, "at least 0"),
         ("train.batch_size", 0, "at least 1"),
         ("train.accumulate", 5, "with train.batch_size=32"),
+        ("model.batch_norm_groups", 5, "with train.batch_size=32.*use a divisor of 32"),
+        ("model.batch_norm_groups", 0, "at least 1"),
         ("optim.scheduler", "OneCycle", "one of 'StepLR', 'CosineAnnealingLR', 'ExponentialLR'"),
         ("train.batch_size", True, "expected int"),
         ("train.num_steps", "600", "expected int"),

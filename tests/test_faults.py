@@ -13,16 +13,18 @@ from pathlib import Path
 import pytest
 import tiny
 import tiny_program
+from absl.testing import flagsaver
 from disks import fill, small_disk
 from killing import Watched, after_steps, assert_same_end, during_save, final_state
 
 from packnet_jax import config as config_lib
-from packnet_jax import runs, trained
+from packnet_jax import main, runs, trained
 from packnet_jax.checkpoint import Checkpointer
 from packnet_jax.data.open import open_data_sets
 from packnet_jax.errors import DataError, PacknetError
 from packnet_jax.events import read_events
 from packnet_jax.sfm import Networks
+from packnet_jax.signals import Preempted
 
 NUM_STEPS = 24
 STEPS = (
@@ -90,6 +92,38 @@ def test_while_a_run_trains_others_are_refused_and_sigterm_ends_it_with_status_0
     assert "the same command resumes --workdir=stopped" in "".join(watched.output)
     longer = f"--config.train.num_steps={last_step + 1}"
     assert f"resuming from {place}/stopped" in tiny_program.run(*flags, longer, cwd=place)
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_starts_failures_again_is_told_of_a_stop_and_of_the_end(place):
+    """As a JobSet is by --stopped_status."""
+    again = "--stopped_status=75"
+    flags = tiny_program.flags("told", *STEPS, again, "--config.train.num_steps=100000")
+    process = tiny_program.start(*flags, cwd=place)
+    watched = Watched(process, r"^step (\d+)$")
+    try:
+        while len(watched.steps) < 5:
+            assert process.poll() is None, "".join(watched.output)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SAFETY_SECONDS) == 75, "".join(watched.output)
+    finally:
+        process.kill()
+        process.wait()
+    longer = f"--config.train.num_steps={max(watched.steps) + 1}"
+    for _ in range(2):  # to the last step, and with nothing left to do
+        tiny_program.run(*flags, longer, cwd=place, status=0)
+
+
+def test_a_stop_before_the_first_step_is_told_alike(tmp_path, monkeypatch):
+    def preempted(*_, **__):
+        raise Preempted(0)
+
+    monkeypatch.setattr(runs, "train_run", preempted)
+    if not main.flags.FLAGS.is_parsed():
+        main.flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(stopped_status=75), pytest.raises(SystemExit) as left:
+        main._train(tiny.config(), tmp_path)
+    assert left.value.code == 75
 
 
 @pytest.fixture(scope="module")

@@ -162,7 +162,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@fuzz.SHORT_AND_LONG
+@fuzz.SHORT_AND_TENFOLD
 def test_losses_and_their_gradients_are_finite(name, effort):
     learnt, loss = LOSSES[name]
 
@@ -214,7 +214,7 @@ MAPS = {
 
 
 @pytest.mark.parametrize("name", MAPS)
-@fuzz.SHORT_AND_LONG
+@fuzz.SHORT_AND_TENFOLD
 def test_maps_and_their_gradients_are_finite(name, effort):
     @jax.jit
     def evaluate(values):
@@ -231,16 +231,15 @@ def test_maps_and_their_gradients_are_finite(name, effort):
 
 
 @pytest.mark.parametrize("where", ["rgb", "contexts", "inv_depth", "K", "motion"])
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_not_hidden(where, bad):
-    """The loss is then not finite, or its gradient is, or neither depends on it: never a crash."""
-    loss = jax.jit(jax.value_and_grad(lambda d, x: LOSSES["photometric"][1](x | {"inv_depth": d})))
+    """Whatever comes in, the loss says so; reading outside of pictures never crashes."""
     values = inputs(7)
     values["mask"] = np.ones_like(values["mask"])
     values[where] = np.full_like(values[where], bad)
-    value, gradient = loss(values["inv_depth"], values)
-    is_finite = np.isfinite(value) and np.isfinite(gradient).all()
-    assert not is_finite or (where, bad) in (("inv_depth", np.inf), ("K", np.inf), ("motion", bad))
+    loss = jax.jit(jax.value_and_grad(lambda d, x: LOSSES["photometric"][1](x | {"inv_depth": d})))
+    value, _ = loss(values["inv_depth"], values)
+    assert np.isnan(value)
 
 
 # --- metrics
@@ -254,7 +253,7 @@ SCORE = jax.jit(
 )
 
 
-@fuzz.SHORT_AND_LONG
+@fuzz.SHORT_AND_TENFOLD
 def test_depth_metrics_are_finite(effort):
     def check(seed: int) -> None:
         predicted = draw(seed, (H, W), (*DEPTHS, np.inf), "predicted")
@@ -267,7 +266,7 @@ def test_depth_metrics_are_finite(effort):
     fuzz.check(check, SEEDS, examples=100 * effort)
 
 
-@fuzz.SHORT_AND_LONG
+@fuzz.SHORT_AND_TENFOLD
 def test_odometry_metrics_are_finite(effort):
     def check(seed: int, frames: int) -> None:
         paths = [motions(seed + i, frames)[0].astype(np.float64) for i in range(2)]
@@ -306,7 +305,7 @@ def cameras(seed: int) -> list[camera_models.CameraModel]:
     ]
 
 
-@fuzz.SHORT_AND_LONG
+@fuzz.SHORT_AND_TENFOLD
 def test_camera_models_answer_with_unit_rays_and_finite_pixels(effort):
     def check(seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -321,7 +320,7 @@ def test_camera_models_answer_with_unit_rays_and_finite_pixels(effort):
         fuzz.check(check, SEEDS, examples=100 * effort)
 
 
-@fuzz.SHORT_AND_LONG
+@fuzz.SHORT_AND_TENFOLD
 def test_the_ground_is_found_or_not(effort):
     def check(seed: int) -> None:
         depth = draw(seed, (40, 30), (*DEPTHS, np.inf, np.nan), "depth")

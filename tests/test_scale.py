@@ -139,5 +139,9 @@ def test_devices_that_share_the_state_compute_the_same_and_resume_without_sharin
 
 
 def test_only_the_first_process_leaves_files_of_its_own(whole, split):
+    """Reports and pictures; a checkpoint's arrays are everybody's."""
     left = {path.name for path in (split.folder / "run" / "eval").rglob("*.*")}
+    first, *others = (set(run["run"]["wrote"]) for run in split.runs)
+    assert left and left <= first
+    assert not any(left & wrote for wrote in others)
     assert left == {path.name for path in (whole.folder / "run" / "eval").rglob("*.*")}

@@ -11,12 +11,24 @@ from flax.traverse_util import flatten_dict
 
 from benchmarks.grids import parse_grid
 from benchmarks.scaling_model import markdown, predict
+from configs import kitti
 from packnet_jax import config as config_lib
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 SHELL = [text for language, text in BLOCKS if language in ("", "bash")]
-(MANIFEST,) = (yaml.safe_load(text) for language, text in BLOCKS if language == "yaml")
+PREPARE, MANIFEST = (yaml.safe_load(text) for language, text in BLOCKS if language == "yaml")
+LINES = [
+    *(line for text in SHELL for line in text.replace("\\\n", " ").split("\n")),
+    " ".join(
+        MANIFEST["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][
+            0
+        ]["args"]
+    ),
+    " ".join(PREPARE["spec"]["template"]["spec"]["containers"][0]["args"]),
+]
+"""Commands and arguments of manifests, each on one line."""
+RECIPE = kitti.get_config()
 
 
 def test_the_table_is_what_the_model_predicts():
@@ -37,6 +49,41 @@ def test_fields_of_the_configuration_exist():
     known = flatten_dict(config_lib.default().to_dict(), sep=".")
     named = set(re.findall(r"--config\.([\w.]+)=", PAGE.read_text()))
     assert named and named <= known.keys()
+
+
+def test_rates_follow_the_batch_as_the_page_says():
+    """The square root of how much larger than the recipe's, with a warm-up."""
+    large = [
+        fields for fields in map(fields_of, LINES) if int(fields.get("train.batch_size", 0)) > 32
+    ]
+    assert len(large) == 3  # Slurm, Kubernetes, TPU
+    for fields in large:
+        ratio = int(fields["train.batch_size"]) / RECIPE.train.batch_size
+        for network in ("depth", "pose"):
+            rate = RECIPE.optim[network].lr * ratio**0.5
+            assert float(fields[f"optim.{network}.lr"]) == pytest.approx(rate, rel=0.02)
+            assert 100 <= int(fields[f"optim.{network}.warmup_steps"]) < 1000
+
+
+def test_every_data_set_that_is_trained_on_is_prepared_first():
+    prepared = [fields_of(line) for line in LINES if "--max_frames" in line]
+    trained = [fields_of(line) for line in LINES if "--config.train.batch_size=256" in line]
+    assert len(prepared) == len(trained) == 3
+    own = ("data.root", "data.tfds_dir", "data.store_resized")
+    assert sorted([f[k] for k in own] for f in prepared) == sorted(
+        [f[k] for k in own] for f in trained
+    )
+
+
+def fields_of(line: str) -> dict[str, str]:
+    return dict(re.findall(r"--config\.([\w.]+)=([^\s\"]+)", line))
+
+
+def test_a_pod_that_is_told_to_stop_is_started_again():
+    (job,) = MANIFEST["spec"]["replicatedJobs"]
+    (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+    (status,) = (a.split("=")[1] for a in container["args"] if a.startswith("--stopped_status="))
+    assert int(status) and MANIFEST["spec"]["failurePolicy"]["maxRestarts"]
 
 
 def test_the_job_set_starts_one_process_for_each_of_its_machines():

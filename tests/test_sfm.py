@@ -63,6 +63,14 @@ def test_a_batch_without_sparse_depth_is_refused():
         predict(NETWORKS, NO_VARIABLES, tiny.random_batch(2), flip=False, needs=WITH_DEPTH)
 
 
+def test_groups_of_a_batch_normalisation_that_there_is_not_are_refused():
+    packnet, posenet = NetworkConfig("PackNet01", "1A"), NetworkConfig("PoseNet", "")
+    with pytest.raises(ConfigError, match="batch_norm_groups: given 8, but neither network"):
+        Networks.from_config(ModelConfig(packnet, posenet, batch_norm_groups=8))
+    networks = Networks.from_config(ModelConfig(pose_net=posenet, batch_norm_groups=8))
+    assert networks.depth_net.batch_norm_groups == 8
+
+
 @pytest.mark.parametrize(
     ("needs", "message"),
     [

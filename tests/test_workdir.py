@@ -42,6 +42,8 @@ def test_a_second_run_is_refused_and_told_who_is_there_until_a_kill_frees_it(tmp
         with pytest.raises(ConfigError, match="is training in") as refused, only_run(tmp_path):
             pass
         assert f"process {holder.pid} on {platform.node()}, since 20" in str(refused.value)
+        assert "that host is gone for good" in str(refused.value)
+        assert f"delete {tmp_path / LOCK}" in str(refused.value)
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.communicate()
@@ -84,3 +86,14 @@ def test_what_the_system_refuses_is_an_error_of_ours(tmp_path):
         system_errors_named(tmp_path),
     ):
         raise OSError(errno.ENOSPC, "No space left on device", "there")
+
+
+def test_the_lock_of_a_vanished_host_is_deleted_with_its_file(tmp_path):
+    with only_run(tmp_path):  # in its name: nobody can free that
+        (tmp_path / LOCK).unlink()
+        with (
+            only_run(tmp_path),
+            pytest.raises(ConfigError, match="is training"),
+            only_run(tmp_path),
+        ):
+            pass

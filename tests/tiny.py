@@ -29,12 +29,13 @@ class TinyDepthNet(nn.Module):
 
     norm: str = "batch"
     dropout: float = 0.0
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(self, rgb, *, train: bool):
         x = nn.Conv(4, (3, 3), use_bias=False, name="conv")(rgb)
         if self.norm == "batch":
-            x = BatchNorm(name="norm")(x, train=train)
+            x = BatchNorm(groups=self.batch_norm_groups, name="norm")(x, train=train)
         else:
             x = nn.GroupNorm(2, use_fast_variance=False, name="norm")(x)
         x = nn.Dropout(self.dropout, broadcast_dims=(1, 2))(nn.elu(x), deterministic=not train)

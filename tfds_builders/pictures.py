@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from packnet_jax.errors import DataError
-from packnet_jax.untrusted import open_picture
+from packnet_jax.untrusted import check_png_chunks, open_picture
 
 CropBorders = tuple[int | float, ...]
 """See `crop_box`; () keeps the whole picture."""
@@ -107,7 +107,8 @@ def decode_image(data: bytes) -> np.ndarray:
         ValueError: if it is not a whole picture, or too large.
     """
     try:
-        with open_picture(data):  # what it declares, before anything is decoded
+        check_png_chunks(data)  # what it declares, before anything is decoded
+        with open_picture(data):
             pass
     except ValueError as error:
         raise ValueError(f"it is not a whole picture: {error}") from error

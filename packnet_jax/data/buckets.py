@@ -16,6 +16,7 @@ from fsspec.callbacks import TqdmCallback
 
 from packnet_jax.compilation import cache_home
 from packnet_jax.errors import ConfigError, DataError
+from packnet_jax.untrusted import relative_path
 
 
 def is_bucket(folder: str) -> bool:
@@ -40,7 +41,7 @@ def fetch_set(bucket: str, folder: Path) -> None:
 
     Raises:
         ConfigError: the URL's kind is unknown, or lacks its package.
-        DataError: the set is not there, or did not arrive.
+        DataError: the set is not there, holds names that lead out of it, or did not arrive.
     """
     place = folder.relative_to(disk_folder(bucket)).as_posix()
     url = f"{bucket.rstrip('/')}/{place}"
@@ -51,7 +52,7 @@ def fetch_set(bucket: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     arriving = Path(tempfile.mkdtemp(prefix="incomplete.", dir=folder.parent))
     try:
-        sizes = _sizes(files, path)
+        sizes = _sizes(files, path, url)
         if not sizes:
             raise DataError(
                 f"{url}: there is no such set. Sets are not built in buckets: build it with a "
@@ -78,15 +79,25 @@ def fetch_set(bucket: str, folder: Path) -> None:
         shutil.rmtree(arriving, ignore_errors=True)
 
 
-def _sizes(files: Any, path: str) -> dict[str, int]:
-    """Bytes of every file below the path, by its name there."""
+def _sizes(files: Any, path: str, url: str) -> dict[str, int]:
+    """Bytes of every file below the path, by its name there, which stays below any folder.
+
+    Raises:
+        DataError: of a name that does not: whoever may write to a bucket may choose any.
+    """
     try:
         found = files.find(path, detail=True)
     except FileNotFoundError:
         return {}
     prefix = path.rstrip("/") + "/"
-    return {
+    sizes = {
         name.removeprefix(prefix): info["size"]
         for name, info in found.items()
         if name.startswith(prefix)
     }
+    try:
+        for name in sizes:
+            relative_path(name, url)
+    except ValueError as error:
+        raise DataError(f"{error}; nothing of it was fetched. Delete that object") from error
+    return sizes

@@ -29,6 +29,7 @@ __all__ = [
     "POSE_NETS",
     "Packing",
     "fold",
+    "has_batch_norm",
     "init_depth_net",
     "init_pose_net",
     "make_depth_net",
@@ -82,6 +83,7 @@ def make_depth_net(
     initial_inv_depth: float = 0.0,
     dropout: float = 0.0,
     packing: Packing = "fused",
+    batch_norm_groups: int = 1,
 ) -> nn.Module:
     """The depth network of that name and version, as `DEPTH_NETS` lists them.
 
@@ -89,6 +91,7 @@ def make_depth_net(
       initial_inv_depth: the inverse depth that fresh weights start near; 0 for the original's.
       dropout: share of channels that training drops from the residual shortcuts, in [0, 1).
       packing: how packing blocks compute; see `packing.Pack`. Without effect on other networks.
+      batch_norm_groups: see `norm.BatchNorm.groups`. Without effect on networks that have none.
 
     Raises:
       ConfigError: unknown name or version, an inverse depth that it can not have, or dropout in a
@@ -104,6 +107,7 @@ def make_depth_net(
             f"between {low} and {high}; choose a value well inside, or 0 for the original's start"
         )
     network = network.clone(initial_inv_depth=initial_inv_depth)
+    network = _with_groups(network, batch_norm_groups)
     if isinstance(network, PackNet):
         return network.clone(dropout=dropout, packing=packing)
     if dropout:
@@ -114,13 +118,27 @@ def make_depth_net(
     return network
 
 
-def make_pose_net(name: str, version: str) -> nn.Module:
+def make_pose_net(name: str, version: str, *, batch_norm_groups: int = 1) -> nn.Module:
     """The pose network of that name and version, as `POSE_NETS` lists them.
+
+    Args:
+      batch_norm_groups: as for `make_depth_net`.
 
     Raises:
       ConfigError: unknown name or version.
     """
-    return _make("pose", POSE_NETS, name, version)
+    return _with_groups(_make("pose", POSE_NETS, name, version), batch_norm_groups)
+
+
+def has_batch_norm(network: nn.Module | None) -> bool:
+    """Whether samples of a batch are normalised together while it is trained."""
+    return hasattr(network, "batch_norm_groups")
+
+
+def _with_groups(network: nn.Module, batch_norm_groups: int) -> nn.Module:
+    if not has_batch_norm(network):
+        return network
+    return network.clone(batch_norm_groups=batch_norm_groups)
 
 
 def init_depth_net(network: nn.Module, key: Array, image_shape: tuple[int, int]) -> dict[str, Any]:

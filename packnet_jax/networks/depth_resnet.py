@@ -39,6 +39,8 @@ class DepthResNet(nn.Module):
     depth: int = 18
     initial_inv_depth: float = 0.0
     """Where fresh weights start; 0 for torch's default bias, as in the original: about 5."""
+    batch_norm_groups: int = 1
+    """See `BatchNorm.groups`."""
 
     @property
     def inv_depth_range(self) -> tuple[float, float]:
@@ -47,5 +49,6 @@ class DepthResNet(nn.Module):
 
     @nn.compact
     def __call__(self, rgb: Float[Array, "b h w 3"], *, train: bool) -> InvDepthPyramid:
-        features = ResNetEncoder(self.depth, name="encoder")(rgb, train=train)
+        encoder = ResNetEncoder(self.depth, self.batch_norm_groups, name="encoder")
+        features = encoder(rgb, train=train)
         return decode_inv_depth(features, initial_inv_depth=self.initial_inv_depth, name="decoder")

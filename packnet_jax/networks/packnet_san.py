@@ -53,10 +53,12 @@ class PackNetSAN(PackNet):
 
     widths: Widths = (32, 64, 128, 256, 512)
     num_3d_features: int = 4
+    batch_norm_groups: int = 1
+    """Of the sparse encoder; see `BatchNorm.groups`."""
 
     def setup(self) -> None:
         super().setup()
-        self.sparse_encoder = SparseEncoder(self.widths)
+        self.sparse_encoder = SparseEncoder(self.widths, batch_norm_groups=self.batch_norm_groups)
         self.fusion_scale = self.param("fusion_scale", nn.initializers.ones, (len(self.widths),))
         self.fusion_bias = self.param("fusion_bias", nn.initializers.zeros, (len(self.widths),))
 

@@ -54,6 +54,8 @@ class PoseResNet(nn.Module):
     """
 
     depth: int = 18
+    batch_norm_groups: int = 1
+    """See `BatchNorm.groups`."""
 
     @nn.compact
     def __call__(
@@ -63,7 +65,7 @@ class PoseResNet(nn.Module):
         *,
         train: bool,
     ) -> Float[Array, "b n 6"]:
-        encoder = ResNetEncoder(self.depth, name="encoder")
+        encoder = ResNetEncoder(self.depth, self.batch_norm_groups, name="encoder")
         decoder = PoseDecoder(name="decoder")
         motions = []
         for i in range(rgb_context.shape[1]):

@@ -36,7 +36,8 @@ class RaySurfaceResNet(DepthResNet):
     @nn.compact
     def with_ray_surface(self, rgb: Float[Array, "b h w 3"], *, train: bool) -> RaySurfaceOutput:
         """The inverse depth, and the ray surface."""
-        features = ResNetEncoder(self.depth, name="encoder")(rgb, train=train)
+        encoder = ResNetEncoder(self.depth, self.batch_norm_groups, name="encoder")
+        features = encoder(rgb, train=train)
         pyramid = decode_inv_depth(
             features, initial_inv_depth=self.initial_inv_depth, name="decoder"
         )

@@ -45,14 +45,17 @@ class BasicBlock(nn.Module):
 
     width: int
     stride: int = 1
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b i j k"]:
+        groups = self.batch_norm_groups
         y = residual_conv2d(self.width, 3, stride=self.stride, name="conv1")(x)
-        y = nn.relu(BatchNorm(name="bn1")(y, train=train))
+        y = nn.relu(BatchNorm(groups=groups, name="bn1")(y, train=train))
         y = residual_conv2d(self.width, 3, name="conv2")(y)
-        y = BatchNorm(name="bn2")(y, train=train)
-        return nn.relu(y + Shortcut(self.width, self.stride, name="shortcut")(x, train=train))
+        y = BatchNorm(groups=groups, name="bn2")(y, train=train)
+        shortcut = Shortcut(self.width, self.stride, groups, name="shortcut")(x, train=train)
+        return nn.relu(y + shortcut)
 
 
 class Bottleneck(nn.Module):
@@ -60,17 +63,19 @@ class Bottleneck(nn.Module):
 
     width: int
     stride: int = 1
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b i j k"]:
-        features = 4 * self.width
+        features, groups = 4 * self.width, self.batch_norm_groups
         y = residual_conv2d(self.width, 1, name="conv1")(x)
-        y = nn.relu(BatchNorm(name="bn1")(y, train=train))
+        y = nn.relu(BatchNorm(groups=groups, name="bn1")(y, train=train))
         y = residual_conv2d(self.width, 3, stride=self.stride, name="conv2")(y)
-        y = nn.relu(BatchNorm(name="bn2")(y, train=train))
+        y = nn.relu(BatchNorm(groups=groups, name="bn2")(y, train=train))
         y = residual_conv2d(features, 1, name="conv3")(y)
-        y = BatchNorm(name="bn3")(y, train=train)
-        return nn.relu(y + Shortcut(features, self.stride, name="shortcut")(x, train=train))
+        y = BatchNorm(groups=groups, name="bn3")(y, train=train)
+        shortcut = Shortcut(features, self.stride, groups, name="shortcut")(x, train=train)
+        return nn.relu(y + shortcut)
 
 
 class Shortcut(nn.Module):
@@ -78,13 +83,14 @@ class Shortcut(nn.Module):
 
     features: int
     stride: int
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b i j k"]:
         if self.stride == 1 and x.shape[-1] == self.features:
             return x
         y = residual_conv2d(self.features, 1, stride=self.stride, name="conv")(x)
-        return BatchNorm(name="bn")(y, train=train)
+        return BatchNorm(groups=self.batch_norm_groups, name="bn")(y, train=train)
 
 
 class ResNetEncoder(nn.Module):
@@ -98,6 +104,8 @@ class ResNetEncoder(nn.Module):
     """
 
     depth: int = 18
+    batch_norm_groups: int = 1
+    """See `BatchNorm.groups`."""
 
     @nn.compact
     def __call__(
@@ -106,14 +114,15 @@ class ResNetEncoder(nn.Module):
         check_image_size(images)
         block = Bottleneck if self.depth >= 50 else BasicBlock
         x = residual_conv2d(64, 7, stride=2, name="conv1")((images - IMAGE_MEAN) / IMAGE_STD)
-        x = nn.relu(BatchNorm(name="bn1")(x, train=train))
+        x = nn.relu(BatchNorm(groups=self.batch_norm_groups, name="bn1")(x, train=train))
         features = [x]
         x = max_pool_3x3(x)
         stages = zip(STAGE_WIDTHS, STAGE_SIZES[self.depth], strict=True)
         for stage, (width, num_blocks) in enumerate(stages, start=1):
             for i in range(num_blocks):
                 stride = 2 if stage > 1 and i == 0 else 1
-                x = block(width, stride, name=f"layer{stage}_{i}")(x, train=train)
+                name = f"layer{stage}_{i}"
+                x = block(width, stride, self.batch_norm_groups, name=name)(x, train=train)
             features.append(x)
         return tuple(features)
 

@@ -63,9 +63,14 @@ def sparse_conv(x: SparseMap, features: int, kernel_size: int, *, name: str) -> 
     return x.with_values(conv(x.values))
 
 
-def sparse_norm_relu(x: SparseMap, *, train: bool, name: str) -> SparseMap:
-    """Applies a batch normalisation over the occupied sites of the batch, and ReLU."""
-    return x.with_values(nn.relu(BatchNorm(name=name)(x.values, train=train, where=x.occupied)))
+def sparse_norm_relu(x: SparseMap, *, train: bool, name: str, groups: int = 1) -> SparseMap:
+    """Applies a batch normalisation over the occupied sites of the batch, and ReLU.
+
+    Args:
+        groups: see `BatchNorm.groups`.
+    """
+    norm = BatchNorm(groups=groups, name=name)
+    return x.with_values(nn.relu(norm(x.values, train=train, where=x.occupied)))
 
 
 class SparseBranch(nn.Module):
@@ -74,12 +79,13 @@ class SparseBranch(nn.Module):
     features: int
     kernel_size: int
     num_convs: int
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(self, x: SparseMap, *, train: bool) -> SparseMap:
         for i in range(1, self.num_convs):
             x = sparse_conv(x, 2 * self.features, self.kernel_size, name=f"conv{i}")
-            x = sparse_norm_relu(x, train=train, name=f"bn{i}")
+            x = sparse_norm_relu(x, train=train, name=f"bn{i}", groups=self.batch_norm_groups)
         return sparse_conv(x, self.features, self.kernel_size, name=f"conv{self.num_convs}")
 
 
@@ -91,16 +97,19 @@ class SparseBlock(nn.Module):
 
     features: int
     kernel_size: int
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(self, x: SparseMap, *, train: bool) -> SparseMap:
-        x = sparse_max_pool(x)
+        x, groups = sparse_max_pool(x), self.batch_norm_groups
         one, two, three = (
-            SparseBranch(self.features, self.kernel_size, n, name=f"branch{n}")(x, train=train)
+            SparseBranch(self.features, self.kernel_size, n, groups, name=f"branch{n}")(
+                x, train=train
+            )
             for n in (1, 2, 3)
         )
         total = x.with_values(one.values + two.values + three.values)
-        return sparse_norm_relu(total, train=train, name="bn")
+        return sparse_norm_relu(total, train=train, name="bn", groups=groups)
 
 
 class SparseEncoder(nn.Module):
@@ -114,6 +123,8 @@ class SparseEncoder(nn.Module):
 
     widths: tuple[int, ...]
     kernel_sizes: tuple[int, ...] = (5, 5, 3, 3, 3)
+    batch_norm_groups: int = 1
+    """See `BatchNorm.groups`."""
 
     @nn.compact
     def __call__(self, x: SparseMap, *, train: bool) -> tuple[SparseMap, ...]:
@@ -121,6 +132,7 @@ class SparseEncoder(nn.Module):
         for level, (width, kernel_size) in enumerate(
             zip(self.widths, self.kernel_sizes, strict=True), start=1
         ):
-            x = SparseBlock(width, kernel_size, name=f"block{level}")(x, train=train)
+            block = SparseBlock(width, kernel_size, self.batch_norm_groups, name=f"block{level}")
+            x = block(x, train=train)
             features.append(x)
         return tuple(features)

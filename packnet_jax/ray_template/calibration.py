@@ -37,6 +37,8 @@ FORMS: Mapping[str, Form] = {
     "kannala_brandt": Form(KannalaBrandt, ("k1", "k2", "k3", "k4"), 0),
 }
 OCAM = "ocam"
+LARGEST_PARAMETER = 1e9
+"""No camera comes near it, and squares stay within what Python's numbers hold."""
 SMALLEST_DETERMINANT = 1e-6
 """Of the affine map of `ocam`, which is near 1."""
 MODELS = (*FORMS, OCAM)
@@ -126,8 +128,12 @@ def _make(form: Form, parameters: Mapping[str, Any], origin: str) -> CameraModel
     """The model from its parameters by name; other names are passed over."""
     wanted = [name for name in (*PINHOLE, "skew", *form.parameters) if name in parameters]
     values = {name: float(parameters[name]) for name in wanted}
-    if not all(map(np.isfinite, values.values())) or min(values["fx"], values["fy"]) <= 0:
-        raise DataError(f"{origin}: {values}: expected finite numbers with positive fx and fy")
+    is_sound = all(abs(value) < LARGEST_PARAMETER for value in values.values())  # of NaN: not
+    if not is_sound or min(values["fx"], values["fy"]) <= 0:
+        raise DataError(
+            f"{origin}: {values}: expected finite numbers below {LARGEST_PARAMETER:g} in size, "
+            "with positive fx and fy"
+        )
     if not 0 <= values.get("alpha", 0) < 1:
         raise DataError(f"{origin}: alpha is {values['alpha']}, expected at least 0 and below 1")
     own = {name: values.pop(name) for name in form.parameters if name in values}

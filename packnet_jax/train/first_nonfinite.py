@@ -3,7 +3,7 @@
 The program is gone through operation by operation, uncompiled, and for each result that is not
 finite it is remembered which of its inputs were not. From the output of interest the way leads back
 to an operation whose inputs were all finite. Masked values, which may be anything, lie on no such
-way.
+way. Loops (scan, while, map) are gone through pass by pass, and of a cond the branch that is taken.
 """
 
 import itertools
@@ -38,6 +38,8 @@ class Known(NamedTuple):
     trouble: Trouble | None = None
     is_meant: bool = False
     """Infinite because the program says so, as where a maximum leaves something out."""
+    of_passes: tuple[Trouble | None, ...] = ()
+    """Of what the passes of a loop gave, that of each."""
 
 
 def first_nonfinite(
@@ -135,6 +137,8 @@ def _step(
         if isinstance(inner, core.ClosedJaxpr):
             return _run(inner.jaxpr, inner.consts, inputs, order, wanted)
         return _run(inner, (), inputs, order, wanted)
+    if name in STEPS:
+        return STEPS[name](params, inputs, order, wanted)
     if name == "sharding_constraint":
         return [inputs[position] for position in wanted]
     values = equation.primitive.bind(*(known.value for known in inputs), **params)
@@ -151,6 +155,85 @@ def _step(
             what = "" if causes else _description(equation, inputs, value)
             outputs.append(Known(value, Trouble(next(order), what, causes)))
     return outputs
+
+
+def _closed(
+    program: core.ClosedJaxpr, inputs: Sequence[Known], order: Iterator[int]
+) -> list[Known]:
+    """All outputs of a part of the program."""
+    everything = range(len(program.jaxpr.outvars))
+    return _run(program.jaxpr, program.consts, inputs, order, everything)
+
+
+def _cond(
+    params: Mapping[str, Any],
+    inputs: Sequence[Known],
+    order: Iterator[int],
+    wanted: Sequence[int],
+) -> list[Known]:
+    index, *operands = inputs
+    branches = params["branches"]
+    taken = branches[min(max(int(index.value), 0), len(branches) - 1)]
+    return _run(taken.jaxpr, taken.consts, operands, order, wanted)
+
+
+def _while(
+    params: Mapping[str, Any],
+    inputs: Sequence[Known],
+    order: Iterator[int],
+    wanted: Sequence[int],
+) -> list[Known]:
+    split = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+    of_condition, of_body, carry = inputs[: split[0]], inputs[slice(*split)], inputs[split[1] :]
+    while bool(_closed(params["cond_jaxpr"], [*of_condition, *carry], order)[0].value):
+        carry = _closed(params["body_jaxpr"], [*of_body, *carry], order)
+    return [carry[position] for position in wanted]
+
+
+def _scan(
+    params: Mapping[str, Any],
+    inputs: Sequence[Known],
+    order: Iterator[int],
+    wanted: Sequence[int],
+) -> list[Known]:
+    split = params["num_consts"], params["num_consts"] + params["num_carry"]
+    shared, carry, stacks = inputs[: split[0]], inputs[slice(*split)], inputs[split[1] :]
+    passes: list[list[Known]] = []
+    for number in range(params["length"]):
+        slices = [
+            _pass_of(stack, number if not params["reverse"] else -1 - number) for stack in stacks
+        ]
+        found = _closed(params["jaxpr"], [*shared, *carry, *slices], order)
+        carry = found[: params["num_carry"]]
+        passes.append(found[params["num_carry"] :])
+    if params["reverse"]:
+        passes.reverse()
+    shapes = [out.aval for out in params["jaxpr"].jaxpr.outvars[params["num_carry"] :]]
+    outputs = [*carry, *(_stacked([p[i] for p in passes], s) for i, s in enumerate(shapes))]
+    return [outputs[position] for position in wanted]
+
+
+def _pass_of(stack: Known, number: int) -> Known:
+    """What one pass gets of a stack."""
+    value = stack.value[number]
+    if not _is_strange(value):
+        return Known(value)
+    trouble = stack.of_passes[number] if stack.of_passes else stack.trouble
+    return Known(value, trouble, stack.is_meant)
+
+
+def _stacked(parts: Sequence[Known], shape: Any) -> Known:
+    """What all passes gave, as one value; the first trouble stands for all."""
+    if not parts:
+        return Known(jnp.zeros((0, *shape.shape), shape.dtype))
+    troubles = tuple(part.trouble for part in parts)
+    first = min(filter(None, troubles), key=lambda trouble: trouble.order, default=None)
+    value = jnp.stack([part.value for part in parts])
+    return Known(value, first, any(part.is_meant for part in parts), troubles)
+
+
+STEPS = {"cond": _cond, "while": _while, "scan": _scan}
+"""Operations that hold others and run them as the values say."""
 
 
 def _description(equation: Any, inputs: Sequence[Known], value: Any) -> str:

@@ -104,6 +104,19 @@ def test_a_file_that_arrives_short_is_named(tmp_path, local, monkeypatch):
         open_from_bucket(local[1])
 
 
+@pytest.mark.parametrize("name", ["../../../escaped.txt", "a/../../escaped.txt", "/escaped.txt"])
+def test_names_that_lead_out_of_the_set_are_refused(tmp_path, local, name):
+    """Objects of a bucket may have any name; a file system would follow it."""
+    upload(tmp_path / "tfds")
+    store = fsspec.filesystem("memory").store
+    some = next(key for key in store if key.endswith("dataset_info.json"))
+    store[some.replace("dataset_info.json", name)] = store[some]
+    with pytest.raises(DataError, match=r"names '.*escaped\.txt'.*nothing of it was fetched"):
+        open_from_bucket(local[1])
+    assert not list(tmp_path.rglob("escaped.txt"))
+    assert not [path for path in files_below(disk_folder(BUCKET)) if path.suffix != ".lock"]
+
+
 @pytest.mark.parametrize("bucket", ["nowhere://bucket", "gs://bucket/tfds"])
 def test_a_kind_of_bucket_that_can_not_be_read_is_refused(bucket):
     if bucket.startswith("gs:") and importlib.util.find_spec("gcsfs"):

@@ -1,10 +1,20 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import linen as nn
 
 from packnet_jax.convert.rules import RULES
 from packnet_jax.errors import ConfigError
-from packnet_jax.networks import DEPTH_NETS, POSE_NETS, make_depth_net, make_pose_net
+from packnet_jax.networks import (
+    DEPTH_NETS,
+    POSE_NETS,
+    has_batch_norm,
+    init_depth_net,
+    init_pose_net,
+    make_depth_net,
+    make_pose_net,
+)
+from packnet_jax.networks.norm import BatchNorm
 
 
 @pytest.mark.parametrize("name, version", [(n, v) for n in DEPTH_NETS for v in DEPTH_NETS[n]])
@@ -107,3 +117,23 @@ def test_networks_without_dropout_refuse_it(name):
     with pytest.raises(ConfigError, match=rf"dropout: given 0\.5, but {name} has no dropout"):
         make_depth_net(name, "18", dropout=0.5)
     assert make_depth_net(name, "18", dropout=0.0) == make_depth_net(name, "18")
+
+
+@pytest.mark.parametrize("name", [*DEPTH_NETS, *POSE_NETS])
+def test_groups_reach_every_batch_normalisation(name):
+    is_depth = name in DEPTH_NETS
+    version = next(iter((DEPTH_NETS if is_depth else POSE_NETS)[name]))
+    make = make_depth_net if is_depth else make_pose_net
+    net, groups = make(name, version, batch_norm_groups=3), []
+
+    def look(call, args, kwargs, context):
+        if isinstance(context.module, BatchNorm):
+            groups.append(context.module.groups)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(look):
+        if is_depth:
+            jax.eval_shape(lambda key: init_depth_net(net, key, (64, 64)), jax.random.key(0))
+        else:
+            jax.eval_shape(lambda key: init_pose_net(net, key, (64, 64), 2), jax.random.key(0))
+    assert set(groups) == ({3} if has_batch_norm(net) else set())

@@ -97,3 +97,101 @@ def test_selected_pixels_of_all_devices_count_together():
     split = sharding.batch_sharding(sharding.make_mesh(4))
     spread = apply(jax.device_put(x, split), jax.device_put(where, split))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), spread, apply(x, where))
+
+
+GROUPS = 4
+
+
+def in_groups(variables, x, where=None, groups=GROUPS):
+    return BatchNorm(groups=groups).apply(
+        variables, x, train=True, where=where, mutable=["batch_stats"]
+    )
+
+
+def one_by_one(variables, x, where=None):
+    """As many applications as groups, and the mean of what their running statistics became."""
+    parts = [None] * GROUPS if where is None else jnp.split(where, GROUPS)
+    found = [
+        in_groups(variables, part, selected, groups=1)
+        for part, selected in zip(jnp.split(x, GROUPS), parts, strict=True)
+    ]
+    stats = jax.tree.map(lambda *s: sum(s) / GROUPS, *(updates for _, updates in found))
+    return jnp.concatenate([y for y, _ in found]), stats
+
+
+@pytest.fixture
+def eight():
+    """Samples of different brightness, the pixels that count, and variables."""
+    x = jax.random.normal(jax.random.key(0), (8, 3, 4, 5), jnp.float32) + jnp.arange(8.0).reshape(
+        8, 1, 1, 1
+    )
+    where = jax.random.bernoulli(jax.random.key(2), 0.4, (8, 3, 4, 1))
+    return x, where, BatchNorm().init(jax.random.key(1), x, train=True)
+
+
+@pytest.mark.parametrize("is_selective", [False, True])
+def test_groups_are_as_many_batches_of_their_own(eight, is_selective):
+    x, where, variables = eight
+    where = where if is_selective else None
+
+    def gradients(apply):
+        def total(params, x):
+            return jnp.sum(jnp.sin(apply({**variables, "params": params}, x, where)[0]))
+
+        return jax.grad(total, argnums=(0, 1))(variables["params"], x)
+
+    with jax.enable_x64(True):
+        x, variables = jax.tree.map(lambda a: a.astype(jnp.float64), (x, variables))
+        for found, expected in (
+            (in_groups(variables, x, where), one_by_one(variables, x, where)),
+            (gradients(in_groups), gradients(one_by_one)),
+        ):
+            jax.tree.map(
+                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12),
+                found,
+                expected,
+            )
+        whole = in_groups(variables, x, where, groups=1)
+        assert np.abs(whole[0] - in_groups(variables, x, where)[0]).max() > 0.1
+
+
+def test_groups_without_a_selected_pixel_do_not_move_the_running_statistics(eight):
+    x, where, variables = eight
+    where = where.at[:2].set(False)
+    y, updates = in_groups(variables, x, where)
+    assert np.isfinite(y).all()
+    others = [
+        in_groups(variables, part, selected, groups=1)[1]
+        for part, selected in zip(jnp.split(x, 4)[1:], jnp.split(where, 4)[1:], strict=True)
+    ]
+    expected = jax.tree.map(lambda *s: sum(s) / 3, *others)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updates, expected)
+    _, updates = in_groups(variables, x, jnp.zeros_like(where))
+    jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], variables["batch_stats"])
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 4, 8])
+def test_groups_are_the_same_on_any_number_of_devices(eight, num_devices):
+    split = sharding.batch_sharding(sharding.make_mesh(num_devices))
+    x, where, variables = eight
+    apply = jax.jit(lambda x, where: in_groups(variables, x, where))
+    spread = apply(jax.device_put(x, split), jax.device_put(where, split))
+    expected = in_groups(variables, x, where)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), spread, expected)
+
+
+@pytest.mark.parametrize(("groups", "num_devices", "sends"), [(1, 4, 1), (4, 4, 0), (8, 4, 0)])
+def test_devices_with_groups_of_their_own_send_nothing(eight, groups, num_devices, sends):
+    split = sharding.batch_sharding(sharding.make_mesh(num_devices))
+    x, _, variables = eight
+
+    def normalise(x):
+        return in_groups(variables, x, groups=groups)[0]
+
+    def learn(x):
+        return jax.grad(lambda x: jnp.sum(normalise(x) ** 3))(x)
+
+    for function in (normalise, learn):
+        compiled = jax.jit(function, in_shardings=split, out_shardings=split).lower(x).compile()
+        exchanges = ("all-reduce(", "all-gather(", "collective-permute(", "all-to-all(")
+        assert any(name in compiled.as_text() for name in exchanges) == bool(sends)

@@ -89,6 +89,8 @@ def test_an_ocam_file(tmp_path):
         ("ocam", NUMBERS, DataError, "give OCamCalib's calib_results.txt"),
         ("pinhole", "0,1,2,3", DataError, "positive fx and fy"),
         ("pinhole", "1,1,nan,3", DataError, "finite numbers"),
+        ("mei", f"{NUMBERS},1.35e154", DataError, r"below 1e\+09"),  # whose square is none
+        ("double_sphere", f"{NUMBERS},-1e300,0.5", DataError, r"below 1e\+09"),
         ("double_sphere", f"{NUMBERS},0,1", DataError, "alpha is 1.0"),
     ],
 )

@@ -1,7 +1,9 @@
 import json
 
+import cv2
 import numpy as np
 import pytest
+from fake_kitti import png
 from golden.parity import FOLDER
 
 from packnet_jax.errors import DataError
@@ -78,3 +80,17 @@ def test_what_is_stored_as_bmp_is_read_as_it_was(shape):
     picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     np.testing.assert_array_equal(decode_image(encode_bmp(picture)), picture)
     assert header_shape(encode_bmp(picture)) == shape
+
+
+def test_a_chunk_longer_than_its_file_is_refused_before_memory_is_taken_for_it(monkeypatch):
+    """OpenCV's decoder reserves what a chunk declares: gigabytes for a file of 100 bytes."""
+    whole = png(0)
+    start = whole.index(b"IDAT") - 4
+    length = int.from_bytes(whole[start : start + 4], "big")
+    for more in (1, 2**31 - 1 - length):
+        damaged = whole[:start] + (length + more).to_bytes(4, "big") + whole[start + 4 :]
+        with monkeypatch.context() as patch:
+            patch.setattr(cv2, "imdecode", None)  # it is not asked
+            with pytest.raises(ValueError, match="it is not a whole picture"):
+                decode_image(damaged)
+    np.testing.assert_array_equal(decode_image(whole + b"more"), decode_image(whole))

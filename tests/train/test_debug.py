@@ -18,8 +18,8 @@ from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import make_train_step
 
 
-@pytest.fixture(scope="module")
-def one_step():
+@pytest.fixture(scope="module", params=[1, 2], ids=["whole", "accumulated"])
+def one_step(request):
     """A step, and a way to start it afresh with a changed parameter."""
     config = OptimConfig()
     optimizer = make_optimizer(config)
@@ -31,6 +31,7 @@ def one_step():
         seed=3,
         num_steps=100,
         mesh=sharding.make_mesh(1),
+        accumulate=request.param,
     )
     variables = jax.jit(lambda key: tiny.NETWORKS.init(key, tiny.SHAPE, 2))(jax.random.key(0))
 

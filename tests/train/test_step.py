@@ -182,6 +182,25 @@ def test_batch_norm_of_parts_is_another_loss_than_of_the_whole():
     assert abs(parts - whole) > 1e-7 * whole
 
 
+@pytest.mark.parametrize("num_devices", [1, 4])
+def test_groups_of_batch_norm_learn_what_parts_of_the_batch_do(num_devices):
+    """Four workers' statistics in one pass, on one device or with a group on each of four."""
+    networks = Networks(tiny.TinyDepthNet(batch_norm_groups=4), tiny.TinyPoseNet())
+    with jax.enable_x64(True):
+        batch = tiny.random_batch(8, np.float64)
+        # Part k of an accumulated batch holds every fourth sample from k on, group k two in a row.
+        grouped = jax.tree.map(lambda a: a.reshape(2, 4, *a.shape[1:]).swapaxes(0, 1), batch)
+        grouped = jax.tree.map(lambda a: a.reshape(8, *a.shape[2:]), grouped)
+        mesh = sharding.make_mesh(num_devices)
+        step, optimizer = make_step(mesh, networks, flip_lr_prob=0.0)
+        state = start(optimizer, mesh, np.float64, networks)
+        state, output = step(state, sharding.place_batch(grouped, mesh))
+        moments, _, scalars = one_step_in_float64(4, 1, tiny.NETWORKS)
+    assert float(output.scalars["loss"]) == pytest.approx(float(scalars["loss"]), rel=1e-12)
+    for a, b in zip(jax.tree.leaves(moments), jax.tree.leaves(state.opt_state), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-14)
+
+
 DROPOUT_NETWORKS = Networks(tiny.TinyDepthNet("group", dropout=0.5), tiny.TinyPoseNet())
 
 
