@@ -105,6 +105,8 @@ def connect(cluster: Cluster) -> None:
     is_told = cluster.coordinator is not None or "JAX_COORDINATOR_ADDRESS" in os.environ
     if cluster.mode == "off" or jax.distributed.is_initialized():
         return
+    # Its handler would take SIGTERM from ours, and do nothing until a loop asks jax.
+    jax.config.update("jax_enable_preemption_service", False)
     limit = cluster.connect_timeout
     began = time.monotonic()
     finished, error = _within(

@@ -91,6 +91,49 @@ def test_where_there_is_no_cluster_on_is_refused_and_auto_goes_on_alone(tmp_path
         assert "processes 1" in output
 
 
+PREEMPTED = """
+import os, signal, sys, threading, time
+import jax
+from packnet_jax import main, runs
+
+def preempt(seconds=0.0):
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+def initialize(*arguments, **fields):
+    preempt(0.5)
+    meet(*arguments, **fields)
+
+def evaluate(*_, **__):
+    if jax.process_index() == 1:
+        preempt()
+    time.sleep(1000)
+
+runs.evaluate_run = evaluate
+meet = jax.distributed.initialize
+if os.environ["MOMENT"] == "meeting":
+    jax.distributed.initialize = initialize
+main.run()
+"""
+
+
+def test_sigterm_leaves_with_status_0_while_others_are_waited_for_and_in_an_evaluation(tmp_path):
+    """Outside of the loop, which saves first. jax has a handler of its own, which ignores it."""
+
+    def start(number: int, moment: str, address: str):
+        flags = [f"--coordinator={address}", "--num_processes=2", f"--process_id={number}"]
+        program = ["-c", PREEMPTED, "--mode=eval", "--checkpoint=none", "--workdir=here", *flags]
+        return processes.start(program, 1, tmp_path, MOMENT=moment)
+
+    waiting = start(1, "meeting", f"localhost:{processes.free_port()}")
+    address = f"localhost:{processes.free_port()}"
+    first, second = (start(number, "evaluation", address) for number in range(2))
+    try:
+        processes.finish([waiting, second], timeout=120)
+    finally:
+        first.kill()
+        first.wait()
+
+
 TOGETHER = """
         from packnet_jax.errors import DataError
         import os
