@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -196,6 +196,20 @@ def first_goes_ahead(what: str) -> Iterator[None]:
     finally:
         if is_first():
             multihost_utils.sync_global_devices(what)
+
+
+def meet(what: str) -> None:
+    """Returns when all processes have come here."""
+    from jax.experimental import multihost_utils
+
+    multihost_utils.sync_global_devices(what)
+
+
+def from_first(numbers: Sequence[int]) -> list[int]:
+    """What the first process gives, on each of them; all give equally many, below 2**31."""
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.broadcast_one_to_all(np.array(numbers, np.int32)).tolist()
 
 
 def gathered(mine: list[Any]) -> list[Any]:

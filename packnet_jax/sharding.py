@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from packnet_jax.errors import ConfigError
 
@@ -74,10 +74,18 @@ def _spec(shape: Sequence[int], mesh: Mesh) -> PartitionSpec:
 
 
 def abstract(tree: Any, shardings: Any) -> Any:
-    """The tree's shapes and dtypes, to be restored with these shardings."""
-    return jax.tree.map(
-        lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree, shardings
-    )
+    """The tree's shapes and dtypes, to be restored with these shardings.
+
+    Args:
+        shardings: a tree of them, or one for all.
+    """
+    if isinstance(shardings, Sharding):
+        return jax.tree.map(lambda x: _abstract_one(x, shardings), tree)
+    return jax.tree.map(_abstract_one, tree, shardings)
+
+
+def _abstract_one(array: Any, where: Sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=where)
 
 
 def bytes_per_device(tree: Any, mesh: Mesh) -> int:
