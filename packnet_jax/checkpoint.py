@@ -8,7 +8,6 @@ another name and renames when all is there, so a kill at any moment leaves the c
 """
 
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -40,45 +39,26 @@ UNFINISHED = ".orbax-checkpoint-tmp"
 
 
 class _Manager(ocp.CheckpointManager):
-    """One that knows at once when a save has failed on this process.
+    """One whose saves fail at once on the process where something fails.
 
-    Orbax would say so after a barrier, to which other processes come when theirs has succeeded.
+    Orbax tells only after a barrier, to which others come once this process has saved.
     """
 
     failure: Exception | None = None
-    """Of the last save, or None."""
+    """What the last save has failed with, as far as is known."""
 
-    def __init__(self, *args: Any, **fields: Any):
-        self._settled = threading.Event()
-        self._settled.set()
-        super().__init__(*args, **fields)
-
-    def save(self, *args: Any, **fields: Any) -> bool:
-        self._settled.clear()
+    def _finalize(self, step: int, steps_to_remove: list[int]) -> None:
+        """Orbax's thread does so for each save: it waits, and meets the others."""
         try:
-            return super().save(*args, **fields)
-        except BaseException:
-            self._settled.set()
-            raise
-
-    def _wait_for_checkpointers(self) -> None:
-        """Orbax's thread does so before it meets the others."""
-        try:
-            super()._wait_for_checkpointers()
+            self._non_blocking_metadata_store.wait_until_finished()
+            self._wait_for_checkpointers()
         except Exception as error:
             self.failure = error
             raise
-        finally:
-            self._settled.set()
+        super()._finalize(step, steps_to_remove)
 
-    def raise_failure(self, *, wait: bool) -> None:
-        """Raises what the last save has failed with, if it has.
-
-        Args:
-            wait: until it is known.
-        """
-        if wait:
-            self._settled.wait()
+    def raise_failure(self) -> None:
+        """Raises what the last save has failed with, if it has."""
         if self.failure is not None:
             raise self.failure
 
@@ -185,8 +165,8 @@ class Checkpointer:
             CheckpointError: it can not be written.
         """
         with _clear_errors(self.folder, "written"):
-            self._manager.raise_failure(wait=True)
             self._manager.wait_until_finished()
+            self._manager.raise_failure()  # Orbax says it once
 
     def confirmed(self) -> list[int]:
         """The steps that are on disk, and were not when this was asked last; quick.
@@ -197,7 +177,7 @@ class Checkpointer:
         if not self._unconfirmed:
             return []
         with _clear_errors(self.folder, "written"):
-            self._manager.raise_failure(wait=False)
+            self._manager.raise_failure()
         there = [step for step in self._unconfirmed if self.step_folder(step).is_dir()]
         self._unconfirmed = [step for step in self._unconfirmed if step not in there]
         return there
