@@ -6,9 +6,10 @@ a batch (batch normalisation, `clip_loss`), losses and gradients are those of th
 any case: the compiler sums over devices.
 """
 
+import functools
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -104,7 +105,13 @@ def whole(tree: Any, mesh: Mesh) -> Any:
     arrays = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
     if all(array.is_fully_replicated for array in arrays):
         return tree
-    return jax.jit(lambda arrays: arrays, out_shardings=replicated(mesh))(tree)
+    return _copy_to(replicated(mesh))(tree)
+
+
+@functools.cache
+def _copy_to(where: NamedSharding) -> Callable[[Any], Any]:
+    """The same function for the same sharding: jax keeps what it has compiled by function."""
+    return jax.jit(lambda arrays: arrays, out_shardings=where)
 
 
 def readable(tree: Any, mesh: Mesh) -> Any:
