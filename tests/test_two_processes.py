@@ -1,6 +1,7 @@
 """What happens to one of two processes of a run: it is asked to stop, or killed."""
 
 import signal
+import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -69,7 +70,13 @@ def unbroken(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("killed", "moment"), [(0, after_steps(12)), (1, during_save(7))])
+@pytest.mark.parametrize(
+    ("killed", "moment"),
+    [
+        pytest.param(0, after_steps(12), id="the first"),
+        pytest.param(1, during_save(7), id="saving"),
+    ],
+)
 def test_a_kill_of_one_ends_the_other_and_both_go_on_to_the_same_end(
     unbroken, tmp_path, killed, moment
 ):
@@ -77,6 +84,7 @@ def test_a_kill_of_one_ends_the_other_and_both_go_on_to_the_same_end(
     with two_processes(tmp_path, *flags) as (*both, watched):
         while not moment(watched.steps, tmp_path / "run" / "checkpoints"):
             assert both[0].poll() is None, "".join(watched.output)
+            time.sleep(0.001)
         both[killed].kill()
         assert both[1 - killed].wait(processes.TIMEOUT_SECONDS) != 0
     with two_processes(tmp_path, *flags) as (*both, watched):
