@@ -16,6 +16,11 @@ class AgreedStop:
 
     A machine that is taken away may tell one process alone, or each in another step; whoever left
     then would leave the others waiting for its share of a sum.
+
+    jax has `multihost_utils.reached_preemption_sync_point` for that. It hears SIGTERM alone, by a
+    handler of its own in place of ours, which ignores the signal wherever nobody asks; Ctrl-C
+    would need this class all the same. And it chooses a step, where this is the one after the
+    signal.
     """
 
     def __init__(self, stop: StopSignal, mesh: Mesh):

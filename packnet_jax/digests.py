@@ -5,7 +5,8 @@ Array files have no checksum of their own: a flipped bit in one is read as anoth
 
 import hashlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from absl import logging
@@ -15,14 +16,16 @@ from packnet_jax.errors import CheckpointError
 SUMS = "SHA256SUMS"
 """Beside what it lists; `sha256sum --check SHA256SUMS` checks it by hand."""
 
+LINE = re.compile("([0-9a-f]{64})  (.+)")
+
 
 def write_digests(folder: Path) -> None:
-    """Writes the digest of every file in the folder's subfolders; whole or not at all."""
-    lines = [
-        f"{_digest(path)}  {path.relative_to(folder)}\n"
-        for path in sorted(folder.glob("*/**/*"))
-        if path.is_file()
-    ]
+    """Writes the digest of every file in the folder's subfolders; whole or not at all.
+
+    Files beside the subfolders are not listed. Orbax changes its own there up to the moment when a
+    checkpoint gets its name, and restores the same without them.
+    """
+    lines = [f"{_digest(folder / name)}  {name}\n" for name in sorted(_files(folder))]
     temporary = folder / f".{SUMS}"
     with open(temporary, "w") as file:
         file.writelines(lines)
@@ -31,42 +34,88 @@ def write_digests(folder: Path) -> None:
     temporary.replace(folder / SUMS)
 
 
+def has_digests(folder: Path) -> bool:
+    """Whether it is known what the folder held."""
+    return (folder / SUMS).exists()
+
+
 def raise_if_damaged(folder: Path, *items: str) -> None:
-    """Compares the files of these subfolders with their digests.
+    """Compares the files of these subfolders with their digests; a warning if there are none.
 
     Raises:
-        CheckpointError: some have changed since they were written.
+        CheckpointError: some are not as they were written.
     """
-    if not (folder / SUMS).exists():
-        logging.info("%s has no %s (it is of an earlier version): not checked", folder, SUMS)
-    elif damage := _find_damage(folder, items):
-        listed = ", ".join(damage[:3]) + (f", and {len(damage) - 3} more" if damage[3:] else "")
-        raise CheckpointError(
-            f"{folder} is damaged: {listed}. Take another checkpoint beside it, or a copy"
-        )
+    if not has_digests(folder):
+        logging.warning("%s has no %s (it is of an earlier version): not checked", folder, SUMS)
+        return
+    expected = _expected(folder)
+    lacking = [item for item in items if not any(_is_below(name, [item]) for name in expected)]
+    damage = [f"{SUMS} lists nothing of {item}" for item in lacking]
+    names = {name for name in _files(folder) | expected.keys() if _is_below(name, items)}
+    if damage := damage + _find_damage(folder, expected, names):
+        raise _damaged(folder, damage)
 
 
-def _find_damage(folder: Path, items: Sequence[str]) -> list[str]:
-    """What differs, in words."""
+def raise_if_others_damaged(folder: Path, *items: str) -> None:
+    """Compares the files of all other subfolders; quick where these are the large ones.
+
+    Raises:
+        CheckpointError: some are not as they were written.
+    """
+    if not has_digests(folder):
+        return
+    expected = _expected(folder)
+    names = {name for name in _files(folder) | expected.keys() if not _is_below(name, items)}
+    if damage := _find_damage(folder, expected, names):
+        raise _damaged(folder, damage)
+
+
+def _damaged(folder: Path, damage: list[str]) -> CheckpointError:
+    listed = ", ".join(damage[:3]) + (f", and {len(damage) - 3} more" if damage[3:] else "")
+    return CheckpointError(
+        f"{folder} is damaged: {listed}. Take another checkpoint beside it, or a copy"
+    )
+
+
+def _expected(folder: Path) -> dict[str, str]:
+    """The listed digests by name.
+
+    Raises:
+        CheckpointError: the list itself is damaged.
+    """
     try:
         lines = (folder / SUMS).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        return [f"{SUMS} can not be read ({error})"]
-    expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    damage = [f"{SUMS} lists nothing of {i}" for i in items if not _below(i, expected)]
-    for name in (name for item in items for name in _below(item, expected)):
+        raise _damaged(folder, [f"{SUMS} can not be read ({error})"]) from error
+    expected = {match[2]: match[1] for line in lines if (match := LINE.fullmatch(line))}
+    if len(expected) < len(lines):
+        raise _damaged(folder, [f"{SUMS} has lines that are no digests"])
+    return expected
+
+
+def _find_damage(folder: Path, expected: dict[str, str], names: Iterable[str]) -> list[str]:
+    """What differs, in words."""
+    damage = []
+    for name in sorted(names):
         try:
             found = _digest(folder / name)
         except OSError as error:
             damage.append(f"{name} can not be read ({error.strerror})")
         else:
-            if found != expected[name]:
+            if name not in expected:
+                damage.append(f"{name} is not listed in {SUMS}")
+            elif found != expected[name]:
                 damage.append(f"{name} has changed since it was written")
     return damage
 
 
-def _below(item: str, names: dict[str, str]) -> list[str]:
-    return [name for name in names if name.startswith(f"{item}/")]
+def _files(folder: Path) -> set[str]:
+    """Below the folder's subfolders."""
+    return {str(path.relative_to(folder)) for path in folder.glob("*/**/*") if path.is_file()}
+
+
+def _is_below(name: str, items: Iterable[str]) -> bool:
+    return name.partition("/")[0] in items
 
 
 def _digest(path: Path) -> str:

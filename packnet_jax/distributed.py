@@ -8,18 +8,20 @@ messages, and a time limit that can be caught.
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from packnet_jax.errors import ConfigError, DistributedError, PacknetError
+from packnet_jax.quiet import without_warnings
 from packnet_jax.signals import Preempted
 
 GRACE_SECONDS = 60
@@ -105,6 +107,8 @@ def connect(cluster: Cluster) -> None:
     is_told = cluster.coordinator is not None or "JAX_COORDINATOR_ADDRESS" in os.environ
     if cluster.mode == "off" or jax.distributed.is_initialized():
         return
+    # Its handler would take SIGTERM from ours, and do nothing until a loop asks jax.
+    jax.config.update("jax_enable_preemption_service", False)
     limit = cluster.connect_timeout
     began = time.monotonic()
     finished, error = _within(
@@ -150,11 +154,11 @@ def is_first() -> bool:
 
 @contextlib.contextmanager
 def one_voice() -> Iterator[None]:
-    """Only the first process prints to stdout; a failure of any ends all.
+    """Only the first process prints to stdout and logs warnings; a failure of any ends all.
 
     What fails says so on stderr, and leaves at once: jax's orderly end would wait for the others,
     who wait for this one. They notice when the connection breaks. So does one that is preempted
-    while there is nothing to save.
+    while there is nothing to save, and one whose Ctrl-C may not wait.
     """
     import jax
 
@@ -165,11 +169,16 @@ def one_voice() -> Iterator[None]:
         if not is_first():
             nowhere = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
+            stack.enter_context(without_warnings())
         try:
             yield
         except Preempted:
             sys.stdout.flush()
             os._exit(0)
+        except KeyboardInterrupt:
+            print(f"Process {jax.process_index()}: interrupted", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+            os._exit(128 + signal.SIGINT)
         except Exception as error:
             known = isinstance(error, PacknetError)
             told = f"{type(error).__name__}: {error}" if known else traceback.format_exc()
@@ -180,7 +189,10 @@ def one_voice() -> Iterator[None]:
 
 @contextlib.contextmanager
 def first_goes_ahead(what: str) -> Iterator[None]:
-    """The first process does what is inside before the others: they find it done."""
+    """The first process does what is inside before the others: they find it done.
+
+    If it fails, the others are not called: what ends it ends them.
+    """
     import jax
     from jax.experimental import multihost_utils
 
@@ -189,11 +201,23 @@ def first_goes_ahead(what: str) -> Iterator[None]:
         return
     if not is_first():
         multihost_utils.sync_global_devices(what)
-    try:
-        yield
-    finally:
-        if is_first():
-            multihost_utils.sync_global_devices(what)
+    yield
+    if is_first():
+        multihost_utils.sync_global_devices(what)
+
+
+def meet(what: str) -> None:
+    """Returns when all processes have come here."""
+    from jax.experimental import multihost_utils
+
+    multihost_utils.sync_global_devices(what)
+
+
+def from_first(numbers: Sequence[int]) -> list[int]:
+    """What the first process gives, on each of them; all give equally many, below 2**31."""
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.broadcast_one_to_all(np.array(numbers, np.int32)).tolist()
 
 
 def gathered(mine: list[Any]) -> list[Any]:
@@ -214,6 +238,40 @@ def gathered(mine: list[Any]) -> list[Any]:
     texts = multihost_utils.process_allgather(padded)
     parts = zip(texts, lengths.tolist(), strict=True)
     return [value for part, length in parts for value in json.loads(bytes(part[:length]))]
+
+
+def check_same(mine: dict[str, Any]) -> None:
+    """Compares what the processes are about to do; each of them has to call it.
+
+    Args:
+        mine: what JSON can hold, by name. What a process leaves out is not compared.
+
+    Raises:
+        ConfigError: something differs; on all processes, with what each of them has.
+    """
+    everyone = gathered([mine])
+    differing = []
+    for name in sorted({name for given in everyone for name in given}):
+        holders: dict[str, list[str]] = {}
+        for number, given in enumerate(everyone):
+            if name in given:
+                holders.setdefault(json.dumps(given[name]), []).append(str(number))
+        if len(holders) > 1:
+            listed = (f"{value} in {_processes(numbers)}" for value, numbers in holders.items())
+            differing.append(f"{name}: {', '.join(listed)}")
+    if differing:
+        raise ConfigError(
+            "the processes of this run do not run the same:\n  "
+            + "\n  ".join(differing)
+            + "\nStart each with the same command, code and data"
+        )
+
+
+def _processes(numbers: Sequence[str]) -> str:
+    if len(numbers) == 1:
+        return f"process {numbers[0]}"
+    more = f" and {len(numbers) - 4} more" if numbers[4:] else ""
+    return f"processes {', '.join(numbers[:4])}{more}"
 
 
 def _is_address(text: str) -> bool:

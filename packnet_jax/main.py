@@ -19,6 +19,7 @@ from packnet_jax import config as config_lib
 from packnet_jax import distributed
 from packnet_jax.command_line import parse_flags, run_program
 from packnet_jax.errors import ConfigError
+from packnet_jax.signals import leave_on_sigterm
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file in configs/.", lock_config=True)
 WORKDIR = flags.DEFINE_string(
@@ -109,12 +110,14 @@ def main(argv: Sequence[str]) -> None:
 
 @contextmanager
 def _joined(cluster: distributed.Cluster) -> Iterator[None]:
-    """As one of the cluster's processes, if there is one."""
-    distributed.connect(cluster)
-    with distributed.one_voice():
-        if WORKDIR.value is None:
-            distributed.check_alone("--workdir is missing", "its default names the second of start")
-        yield
+    """As one of the cluster's processes, if there is one; who is preempted leaves with status 0."""
+    with leave_on_sigterm():
+        distributed.connect(cluster)
+        with distributed.one_voice():
+            if WORKDIR.value is None:
+                why = "its default names the second of start"
+                distributed.check_alone("--workdir is missing", why)
+            yield
 
 
 def _train(config: config_lib.Config, workdir: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from flax.traverse_util import flatten_dict
 
 from packnet_jax import config as config_lib
 from packnet_jax.config import Config
@@ -30,6 +31,16 @@ def start_conditions(config: Config, data: DataSets) -> dict[str, Any]:
         "config_hash": config_hash(config),
         "data": data.fingerprints(),
     }
+
+
+def shared_conditions(config: Config) -> dict[str, Any]:
+    """What has to be the same for all processes of a run, before they open data: each field of the
+    configuration, the libraries' versions, and the commit, if it is known. By name, for JSON."""
+    fields = flatten_dict(config_lib.to_json_dict(config), sep=".")
+    found: dict[str, Any] = {f"config.{name}": value for name, value in fields.items()}
+    found |= {f"version of {name}": _version(name) for name in LIBRARIES}
+    commit = git_commit()
+    return found if commit is None else found | {"commit": commit}
 
 
 def versions() -> dict[str, str]:

@@ -25,7 +25,7 @@ from packnet_jax.evaluate import evaluate_constant, evaluate_sets
 from packnet_jax.evaluate_pose import evaluate_pose
 from packnet_jax.events import EventLog, event_log, read_events
 from packnet_jax.pose_report import PoseReport
-from packnet_jax.provenance import start_conditions, versions
+from packnet_jax.provenance import shared_conditions, start_conditions, versions
 from packnet_jax.ray_template import RUN_TEMPLATE, save_template
 from packnet_jax.report import Report
 from packnet_jax.run_changes import changes_between
@@ -59,6 +59,7 @@ def train_run(
         distributed.check_alone(
             "--debug: given", "it looks into the steps of one; start a single one"
         )
+    distributed.check_same(shared_conditions(config))
     mesh = sharding.make_mesh(fsdp=config.train.fsdp)
     sharding.check_batch_size(config.train.batch_size, mesh, accumulate=config.train.accumulate)
     if config.needs.motion and not config.model.pose_net.name:
@@ -97,6 +98,7 @@ def _train(
     rows = sharding.local_rows(mesh, config.train.batch_size)
     with distributed.first_goes_ahead("data sets"):  # which builds what there is not yet
         data = open_data_sets(config, rows=rows)
+    distributed.check_same({"data": data.fingerprints()})
     if data.ray_template is not None and distributed.is_first():  # it says where pixels look
         save_template(workdir / RUN_TEMPLATE, data.ray_template)
     print(_overview(config, data, workdir, mesh), flush=True)
@@ -136,6 +138,7 @@ def evaluate_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> tuple
     trained = load_depth_network(checkpoint_path)
     config, origin = for_evaluation(trained.config, given, unsaid=trained.unsaid)
     print(f"packnet_jax: evaluating {checkpoint_path}, step {trained.step}\n{origin}", flush=True)
+    distributed.check_same(shared_conditions(config) | {"step of the checkpoint": trained.step})
     check_input_depth(config, trained.network)
     check_ground_truth(config)
     make_workdir(workdir)
@@ -143,6 +146,7 @@ def evaluate_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> tuple
     reports = []
     with distributed.first_goes_ahead("data sets"):
         evaluations = open_evaluations(config)
+    distributed.check_same({f"data of {e.name}": e.examples.fingerprint() for e in evaluations})
     for report in evaluate_sets(
         trained.network,
         trained.variables,

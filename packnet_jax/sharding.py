@@ -6,14 +6,15 @@ a batch (batch normalisation, `clip_loss`), losses and gradients are those of th
 any case: the compiler sums over devices.
 """
 
+import functools
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from packnet_jax.errors import ConfigError
 
@@ -74,10 +75,18 @@ def _spec(shape: Sequence[int], mesh: Mesh) -> PartitionSpec:
 
 
 def abstract(tree: Any, shardings: Any) -> Any:
-    """The tree's shapes and dtypes, to be restored with these shardings."""
-    return jax.tree.map(
-        lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree, shardings
-    )
+    """The tree's shapes and dtypes, to be restored with these shardings.
+
+    Args:
+        shardings: a tree of them, or one for all.
+    """
+    if isinstance(shardings, Sharding):
+        return jax.tree.map(lambda x: _abstract_one(x, shardings), tree)
+    return jax.tree.map(_abstract_one, tree, shardings)
+
+
+def _abstract_one(array: Any, where: Sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=where)
 
 
 def bytes_per_device(tree: Any, mesh: Mesh) -> int:
@@ -96,7 +105,13 @@ def whole(tree: Any, mesh: Mesh) -> Any:
     arrays = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
     if all(array.is_fully_replicated for array in arrays):
         return tree
-    return jax.jit(lambda arrays: arrays, out_shardings=replicated(mesh))(tree)
+    return _copy_to(replicated(mesh))(tree)
+
+
+@functools.cache
+def _copy_to(where: NamedSharding) -> Callable[[Any], Any]:
+    """The same function for the same sharding: jax keeps what it has compiled by function."""
+    return jax.jit(lambda arrays: arrays, out_shardings=where)
 
 
 def readable(tree: Any, mesh: Mesh) -> Any:

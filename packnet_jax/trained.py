@@ -9,7 +9,7 @@ from absl import logging
 from flax import linen as nn
 from jaxtyping import Array
 
-from packnet_jax import checkpoint
+from packnet_jax import checkpoint, sharding
 from packnet_jax.config import Config, NetworkKind
 from packnet_jax.convert.original import import_original
 from packnet_jax.convert.report import report
@@ -76,7 +76,7 @@ def _load(path: Path, kind: NetworkKind) -> TrainedNetwork:
         lambda key: _init(kind, network, key, stored.config), jax.random.key(0)
     )
     expected = {name: {kind: abstract.get(name, {})} for name in ("params", "batch_stats")}
-    variables = checkpoint.read_variables(stored.folder, checkpoint.abstract_like(expected, device))
+    variables = checkpoint.read_variables(stored.folder, sharding.abstract(expected, device))
     origin = checkpoint.read_origin(stored.folder)
     unsaid = _unsaid(origin.get("config", {}), kind) if origin else ()
     return TrainedNetwork(network, variables, stored.config, stored.step, stored.folder, unsaid)

@@ -1,16 +1,21 @@
 """Several processes find each other, or say in time what is missing; and one of them speaks."""
 
 import json
+import os
 import re
+import subprocess
+from collections.abc import Sequence
 
 import cli
+import jax
 import processes
 import pytest
 import tiny_program
+from jax.experimental import multihost_utils
 
 from packnet_jax import distributed
 from packnet_jax.distributed import ALONE, Cluster
-from packnet_jax.errors import ConfigError
+from packnet_jax.errors import ConfigError, DataError
 
 GIVEN = {"coordinator": "10.0.0.2:1234", "num_processes": 2, "process_id": 1}
 
@@ -44,6 +49,33 @@ def test_who_is_alone_speaks_goes_ahead_and_gathers_from_itself(capsys):
         print("heard")
     assert capsys.readouterr().out == "heard\n"
     assert distributed.gathered([{"value": 0.1}]) == [{"value": 0.1}]
+
+
+def test_what_one_process_alone_runs_is_the_same():
+    distributed.check_same({"config.seed": 0, "data": {"train": ["a"]}})
+
+
+class Left(BaseException):
+    """Instead of the process's end."""
+
+
+def test_of_several_the_second_ctrl_c_and_errors_of_the_first_do_not_wait_for_others(
+    monkeypatch, capfd
+):
+    def leave(status):
+        raise Left(status)
+
+    def wait(_):
+        pytest.fail("the others are called, or waited for")
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(multihost_utils, "sync_global_devices", wait)
+    with pytest.raises(Left, match="130"), distributed.one_voice():
+        raise KeyboardInterrupt
+    assert "Process 0: interrupted" in capfd.readouterr().err
+    with pytest.raises(DataError), distributed.first_goes_ahead("data"):
+        raise DataError("a shard is gone")
 
 
 CONNECT = """
@@ -91,13 +123,64 @@ def test_where_there_is_no_cluster_on_is_refused_and_auto_goes_on_alone(tmp_path
         assert "processes 1" in output
 
 
+PREEMPTED = """
+import os, signal, sys, threading, time
+import jax
+from packnet_jax import main, runs
+
+def preempt(seconds=0.0):
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+def initialize(*arguments, **fields):
+    preempt(0.5)
+    meet(*arguments, **fields)
+
+def evaluate(*_, **__):
+    if jax.process_index() == 1:
+        preempt()
+    time.sleep(1000)
+
+runs.evaluate_run = evaluate
+meet = jax.distributed.initialize
+if os.environ["MOMENT"] == "meeting":
+    jax.distributed.initialize = initialize
+main.run()
+"""
+
+
+def test_sigterm_leaves_with_status_0_while_others_are_waited_for_and_in_an_evaluation(tmp_path):
+    """Outside of the loop, which saves first. jax has a handler of its own, which ignores it."""
+
+    def start(number: int, moment: str, address: str):
+        flags = [f"--coordinator={address}", "--num_processes=2", f"--process_id={number}"]
+        program = ["-c", PREEMPTED, "--mode=eval", "--checkpoint=none", "--workdir=here", *flags]
+        return processes.start(program, 1, tmp_path, MOMENT=moment)
+
+    waiting = start(1, "meeting", f"localhost:{processes.free_port()}")
+    address = f"localhost:{processes.free_port()}"
+    first, second = (start(number, "evaluation", address) for number in range(2))
+    try:
+        processes.finish([waiting, second], timeout=120)
+    finally:
+        first.kill()
+        first.wait()
+
+
 TOGETHER = """
-        from packnet_jax.errors import DataError
+        from absl import logging
+        from packnet_jax.errors import ConfigError, DataError
         import os
         number = jax.process_index()
         print("said by", number, flush=True)
         mine = [[number, 0.1 + number, float("inf")]] * number
         assert distributed.gathered(mine) == [[1, 1.1, float("inf")]]
+        logging.warning("to be careful")
+        logging.error("broken %d", number)
+        distributed.check_same({"seed": 7, "only_here": number} if number else {"seed": 7})
+        try:
+            distributed.check_same({"config.seed": number, "config.objective": "same"})
+        except ConfigError as error:
+            open(f"differs{number}", "w").write(str(error))
         with distributed.first_goes_ahead("building"):
             assert number == 0 or os.path.exists("built")
             open("built", "w").close()
@@ -124,6 +207,12 @@ def test_processes_detected_through_slurm_work_together_until_one_fails(tmp_path
     first, second = (process.communicate(timeout=120)[0] for process in started)
     assert "said by 0" in first
     assert "said by 1" not in second
+    assert "to be careful" in first
+    assert "to be careful" not in second
+    assert "broken 1" in second
+    for number in range(2):
+        told = (tmp_path / f"differs{number}").read_text()
+        assert "config.seed: 0 in process 0, 1 in process 1\nStart" in told
     assert "Process 1: DataError: lost a shard" in second
     assert started[1].returncode == 2
     assert started[0].returncode != 0
@@ -154,17 +243,25 @@ def flags(config: str, workdir: str, *more: str) -> list[str]:
 def test_the_program_trains_and_evaluates_in_two_processes(tmp_path):
     """What the set lacks is built once; the first process alone prints and writes."""
 
-    def run(*arguments: str) -> list[str]:
-        address = f"localhost:{processes.free_port()}"
+    def start(*arguments: str, second: Sequence[str] = ()) -> list[subprocess.Popen[str]]:
         program = [tiny_program.__file__, *arguments]
+        address = f"localhost:{processes.free_port()}"
         cluster = [f"--coordinator={address}", "--num_processes=2"]
-        started = [
-            processes.start([*program, *cluster, f"--process_id={number}"], 2, tmp_path)
-            for number in range(2)
+        return [
+            processes.start([*program, *cluster, f"--process_id={number}", *own], 2, tmp_path)
+            for number, own in enumerate(((), second))
         ]
-        return processes.finish(started)
 
-    first, second = run(*flags(cli.config_file("demo"), "run", "--config.data.tfds_dir=sets"))
+    def run(*arguments: str) -> list[str]:
+        return processes.finish(start(*arguments))
+
+    given = flags(cli.config_file("demo"), "run", "--config.data.tfds_dir=sets")
+    first, second = start(*given, second=["--config.seed=1"])
+    (refused,) = processes.finish([first], status=2)
+    assert second.wait(processes.TIMEOUT_SECONDS) != 0
+    assert "config.seed: 42 in process 0, 1 in process 1" in refused
+    assert not (tmp_path / "sets").exists()
+    first, second = run(*given)
     assert "batch 4 on 4 x cpu of 2 processes" in first
     assert "Evaluation   run/eval/synthetic_drive-test.json" in first
     assert "Training on" not in second

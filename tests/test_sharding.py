@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractMesh
 
-from packnet_jax import sharding
+from packnet_jax import compilation, sharding
 from packnet_jax.config import OptimConfig
 from packnet_jax.errors import ConfigError
 from packnet_jax.networks import make_depth_net, make_pose_net
@@ -101,3 +101,15 @@ def test_packnet_s_state_takes_an_eighth_of_its_memory_on_each_of_eight_devices(
     assert shares[1] > 1.5e9
     for fsdp in (2, 8):
         assert shares[1] / fsdp <= shares[fsdp] < 1.01 * shares[1] / fsdp
+
+
+def test_arrays_are_gathered_by_one_program_for_each_shape():
+    mesh = sharding.make_mesh(4, fsdp=4)
+    number = np.arange(8 * 128 * 128, dtype=np.float32).reshape(8, 128, 128)
+    where = sharding.state_sharding(number, mesh)
+    with compilation.compile_clock() as clock:
+        for step in range(3):
+            found = sharding.whole({"a": sharding.spread(number + step, where)}, mesh)["a"]
+            np.testing.assert_array_equal(found, number + step)
+            assert found.is_fully_replicated
+    assert clock.num_programs == 1

@@ -1,13 +1,14 @@
 """What happens to one of two processes of a run: it is asked to stop, or killed."""
 
 import signal
+import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import processes
 import pytest
 import tiny_program
-from killing import Watched, assert_same_end
+from killing import Watched, after_steps, assert_same_end, during_save
 
 from packnet_jax.events import read_events
 
@@ -54,19 +55,39 @@ def test_sigterm_of_the_second_ends_both_with_status_0_and_everything_saved(tmp_
     assert "resuming from" in tiny_program.run(*flags, longer, cwd=tmp_path)
 
 
+def finish(both, watched: Watched) -> None:
+    for process in both:
+        assert process.wait(processes.TIMEOUT_SECONDS) == 0, "".join(watched.output)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """The workdir of a run that nothing has happened to."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    with two_processes(folder, *tiny_program.flags("run", *STEPS)) as (*both, watched):
+        finish(both, watched)
+    return folder / "run"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("killed", [0, pytest.param(1, marks=pytest.mark.soak)])
-def test_a_kill_of_one_ends_the_other_and_both_go_on_to_the_same_end(tmp_path, killed):
+@pytest.mark.parametrize(
+    ("killed", "moment"),
+    [
+        pytest.param(0, after_steps(12), id="the first"),
+        pytest.param(1, during_save(7), id="saving"),
+    ],
+)
+def test_a_kill_of_one_ends_the_other_and_both_go_on_to_the_same_end(
+    unbroken, tmp_path, killed, moment
+):
     flags = tiny_program.flags("run", *STEPS)
     with two_processes(tmp_path, *flags) as (*both, watched):
-        wait_for_steps(12, both[0], watched)
+        while not moment(watched.steps, tmp_path / "run" / "checkpoints"):
+            assert both[0].poll() is None, "".join(watched.output)
+            time.sleep(0.001)
         both[killed].kill()
         assert both[1 - killed].wait(processes.TIMEOUT_SECONDS) != 0
-    with two_processes(tmp_path, *flags) as (first, second, watched):
-        for process in (first, second):
-            assert process.wait(processes.TIMEOUT_SECONDS) == 0, "".join(watched.output)
+    with two_processes(tmp_path, *flags) as (*both, watched):
+        finish(both, watched)
     assert min(watched.steps) > 1
-    with two_processes(tmp_path, *tiny_program.flags("unbroken", *STEPS)) as (first, second, _):
-        for process in (first, second):
-            assert process.wait(processes.TIMEOUT_SECONDS) == 0
-    assert_same_end(tmp_path / "unbroken", tmp_path / "run", NUM_STEPS)
+    assert_same_end(unbroken, tmp_path / "run", NUM_STEPS)

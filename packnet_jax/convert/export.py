@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from packnet_jax import checkpoint
+from packnet_jax import checkpoint, sharding
 from packnet_jax.checkpoint import StoredRun
 from packnet_jax.config import NETWORK_KINDS, NetworkConfig, NetworkKind
 from packnet_jax.convert.inverse import to_state_dict
@@ -95,5 +95,5 @@ def _read(folder: Path, kind: NetworkKind, template: dict[str, Any]) -> dict[str
     """The variables of one network."""
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     expected = {collection: {kind: tree} for collection, tree in template.items()}
-    variables = checkpoint.read_variables(folder, checkpoint.abstract_like(expected, device))
+    variables = checkpoint.read_variables(folder, sharding.abstract(expected, device))
     return {collection: networks[kind] for collection, networks in variables.items()}

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from packnet_jax import checkpoint
+from packnet_jax import checkpoint, sharding
 from packnet_jax.config import Config, NetworkKind
 from packnet_jax.convert.imagenet import with_imagenet_encoders
 from packnet_jax.convert.original import import_network, read_original
@@ -57,5 +57,5 @@ def _weights(
     stored = checkpoint.read_config(path)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     expected = {collection: {kind: tree} for collection, tree in variables.items()}
-    read = checkpoint.read_variables(stored.folder, checkpoint.abstract_like(expected, device))
+    read = checkpoint.read_variables(stored.folder, sharding.abstract(expected, device))
     return {collection: jax.device_get(networks[kind]) for collection, networks in read.items()}

@@ -98,6 +98,7 @@ def train(
     raw_config = config_lib.to_json_dict(config)
     reports: tuple[Report, ...] = ()
     with (
+        stop_signal("saving after this step") as own_stop,  # also while a save is completed
         Checkpointer(
             workdir,
             keep_latest=config.train.keep_latest,
@@ -105,7 +106,6 @@ def train(
             monitor=f"{config.train.monitor_mode}/{config.train.monitor_metric}",
         ) as checkpointer,
         Dashboard(workdir) as dashboard,
-        stop_signal("saving after this step") as own_stop,
         compile_clock() as clock,
     ):
         stop = AgreedStop(own_stop, mesh)

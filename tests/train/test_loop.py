@@ -15,6 +15,7 @@ from packnet_jax import sharding
 from packnet_jax.checkpoint import Checkpointer
 from packnet_jax.errors import TrainingError
 from packnet_jax.events import EventLog, read_events
+from packnet_jax.signals import leave_on_sigterm
 from packnet_jax.train import loop
 
 
@@ -217,6 +218,24 @@ def test_sigterm_before_the_first_step_leaves_at_once(tmp_path, monkeypatch):
     assert (outcome.stopped_by, outcome.num_steps) == (signal.SIGTERM, 0)
     monkeypatch.undo()
     assert train(tmp_path, config).num_steps == 2
+
+
+def test_sigterm_while_a_failed_run_completes_its_saves_does_not_hide_the_failure(
+    tmp_path, monkeypatch
+):
+    def fail(*_):
+        raise TrainingError("hopeless")
+
+    leave = Checkpointer.__exit__
+
+    def leave_late(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return leave(*args)
+
+    monkeypatch.setattr(loop, "_start", fail)
+    monkeypatch.setattr(Checkpointer, "__exit__", leave_late)
+    with leave_on_sigterm(), pytest.raises(TrainingError, match="hopeless"):
+        train(tmp_path, tiny.config(num_steps=2))
 
 
 def test_too_many_non_finite_steps_end_the_run_and_leave_its_checkpoints(tmp_path, monkeypatch):
