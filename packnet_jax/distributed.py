@@ -172,9 +172,9 @@ def one_voice() -> Iterator[None]:
             stack.enter_context(without_warnings())
         try:
             yield
-        except Preempted:
+        except Preempted as left:
             sys.stdout.flush()
-            os._exit(0)
+            os._exit(left.status)
         except KeyboardInterrupt:
             print(f"Process {jax.process_index()}: interrupted", file=sys.stderr, flush=True)
             sys.stdout.flush()

@@ -19,7 +19,7 @@ from packnet_jax import config as config_lib
 from packnet_jax import distributed
 from packnet_jax.command_line import parse_flags, run_program
 from packnet_jax.errors import ConfigError
-from packnet_jax.signals import leave_on_sigterm
+from packnet_jax.signals import TERMINATED, Preempted, leave_on_sigterm
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file in configs/.", lock_config=True)
 WORKDIR = flags.DEFINE_string(
@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> None:
     workdir = Path(WORKDIR.value or f"runs/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
     if MODE.value == "train":
         config = config_lib.resolve(CONFIG.value)
-        with _joined(cluster):
+        with _joined(cluster, preempted_status=STOPPED_STATUS.value):
             _train(config, workdir)
         return
     if CHECKPOINT.value is None:
@@ -104,14 +104,14 @@ def main(argv: Sequence[str]) -> None:
             "file"
         )
     config_lib.check_fields(CONFIG.value)
-    with _joined(cluster):
+    with _joined(cluster, preempted_status=TERMINATED):
         _evaluate(Path(CHECKPOINT.value), workdir)
 
 
 @contextmanager
-def _joined(cluster: distributed.Cluster) -> Iterator[None]:
-    """As one of the cluster's processes, if there is one; who is preempted leaves with status 0."""
-    with leave_on_sigterm():
+def _joined(cluster: distributed.Cluster, *, preempted_status: int) -> Iterator[None]:
+    """As one of the cluster's processes, if there is one."""
+    with leave_on_sigterm(preempted_status):
         distributed.connect(cluster)
         with distributed.one_voice():
             if WORKDIR.value is None:
@@ -122,7 +122,6 @@ def _joined(cluster: distributed.Cluster) -> Iterator[None]:
 
 def _train(config: config_lib.Config, workdir: Path) -> None:
     from packnet_jax import compilation, runs
-    from packnet_jax.signals import Preempted
 
     compilation.keep_compiled()
     try:
@@ -130,7 +129,7 @@ def _train(config: config_lib.Config, workdir: Path) -> None:
             config, workdir=workdir, allow_changes=ALLOW_CHANGES.value, debug=DEBUG.value
         )
     except Preempted as before_any_step:
-        raise SystemExit(STOPPED_STATUS.value) from before_any_step
+        raise Preempted(STOPPED_STATUS.value) from before_any_step
     if STOPPED_STATUS.value and _was_stopped(workdir):
         raise SystemExit(STOPPED_STATUS.value)
 

@@ -41,16 +41,28 @@ def stop_signal(promise: str) -> Iterator[StopSignal]:
             signal.signal(name, handler)
 
 
+TERMINATED = 128 + signal.SIGTERM
+"""The exit status of what SIGTERM ends, as shells have it."""
+
+
 class Preempted(SystemExit):
-    """SIGTERM came while there was nothing to save: exit status 0."""
+    """SIGTERM came while there was nothing to save."""
+
+    def __init__(self, status: int):
+        super().__init__(status)
+        self.status = status
 
 
 @contextmanager
-def leave_on_sigterm() -> Iterator[None]:
-    """SIGTERM raises `Preempted`, wherever no `stop_signal` within takes it as a request."""
+def leave_on_sigterm(status: int = 0) -> Iterator[None]:
+    """SIGTERM raises `Preempted`, wherever no `stop_signal` within takes it as a request.
+
+    Args:
+        status: the exit status; 0 where nothing is lost, as the same command goes on.
+    """
 
     def leave(*_: object) -> None:
-        raise Preempted(0)
+        raise Preempted(status)
 
     usual = signal.signal(signal.SIGTERM, leave)
     try:

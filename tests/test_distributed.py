@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Sequence
 
@@ -148,7 +149,7 @@ main.run()
 """
 
 
-def test_sigterm_leaves_with_status_0_while_others_are_waited_for_and_in_an_evaluation(tmp_path):
+def test_sigterm_ends_an_evaluation_also_while_others_are_waited_for(tmp_path):
     """Outside of the loop, which saves first. jax has a handler of its own, which ignores it."""
 
     def start(number: int, moment: str, address: str):
@@ -160,7 +161,7 @@ def test_sigterm_leaves_with_status_0_while_others_are_waited_for_and_in_an_eval
     address = f"localhost:{processes.free_port()}"
     first, second = (start(number, "evaluation", address) for number in range(2))
     try:
-        processes.finish([waiting, second], timeout=120)
+        processes.finish([waiting, second], status=128 + signal.SIGTERM, timeout=120)
     finally:
         first.kill()
         first.wait()

@@ -74,7 +74,7 @@ def unbroken(tmp_path_factory):
     ("killed", "moment"),
     [
         pytest.param(0, after_steps(12), id="the first"),
-        pytest.param(1, during_save(7), id="saving"),
+        pytest.param(1, during_save(7), id="saving", marks=pytest.mark.soak),
     ],
 )
 def test_a_kill_of_one_ends_the_other_and_both_go_on_to_the_same_end(

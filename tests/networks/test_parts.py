@@ -1,5 +1,7 @@
 """Laws of the parts that networks are built from; golden tests prove them in their networks."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,7 @@ from packnet_jax.networks.layers import (
     check_image_size,
     conv2d,
     group_norm,
+    norm_elu,
     upsample_nearest_2x,
 )
 from packnet_jax.networks.norm import at_least_float32
@@ -116,6 +119,28 @@ def test_each_normalisation_and_elu_keeps_one_map_for_the_gradient(block, num_ma
     y, gradient = jax.vjp(lambda v: block.apply(v, x, **options), init(block, x, **options))
     kept = [leaf for leaf in jax.tree.leaves(gradient) if leaf.shape == y.shape]
     assert len(kept) == num_maps
+
+
+def test_normalisation_and_elu_are_flax_s_gradients_included():
+    class Kept(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return norm_elu(self, x)
+
+    class Plain(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.elu(group_norm(name="norm")(x))
+
+    x, weights = random_maps(2, 4, 6, 32), random_maps(2, 4, 6, 32, seed=1)
+    variables = init(Plain(), x)
+    found, expected = (
+        jax.value_and_grad(lambda v, x, net=net: jnp.vdot(weights, net.apply(v, x)), (0, 1))(
+            variables, x
+        )
+        for net in (Kept(), Plain())
+    )
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), found, expected)
 
 
 def test_inverse_depth_lies_between_zero_and_that_of_the_least_depth():
