@@ -4,12 +4,14 @@ import json
 
 import cli
 import numpy as np
+import pytest
 from real_data import ddad_tiny
 
 CAMERAS = ("camera_01", "camera_05", "camera_06")
 REPORT = f"ddad-train-{'-'.join(CAMERAS)}"
 
 
+@pytest.mark.soak
 def test_three_cameras_are_trained_on_and_evaluated(tmp_path):
     output = cli.run(
         "main",

@@ -240,7 +240,7 @@ def flags(config: str, workdir: str, *more: str) -> list[str]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_program_trains_and_evaluates_in_two_processes(tmp_path):
     """What the set lacks is built once; the first process alone prints and writes."""
 

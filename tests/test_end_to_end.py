@@ -103,8 +103,8 @@ class Run(NamedTuple):
 
 
 def is_long(tag: str, ending: str) -> bool:
-    """In `make test` two of the deep networks run, with the weights that give metres."""
-    return tag == "san01" or (tag != "resnet18" and not ending)
+    """In `make test` one of the deep networks runs, with the weights that give metres."""
+    return tag in ("san01", "packnet01") or (tag != "resnet18" and not ending)
 
 
 RUNS = [

@@ -79,7 +79,7 @@ def test_settings_that_a_file_does_not_hold_come_from_the_configuration(place):
     assert report(place, "old", "kitti_raw-fake")["protocol"]["max_depth"] == 80
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_sparse_depth_is_taken_by_the_network_that_knows_it(place):
     content = original_files.content_of("PackNetSAN01_1A", "")
     original_files.write(place / "san.ckpt", content)

@@ -94,7 +94,7 @@ def test_while_a_run_trains_others_are_refused_and_sigterm_ends_it_with_status_0
     assert f"resuming from {place}/stopped" in tiny_program.run(*flags, longer, cwd=place)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_scheduler_that_starts_failures_again_is_told_of_a_stop_and_of_the_end(place):
     """As a JobSet is by --stopped_status."""
     again = "--stopped_status=75"

@@ -61,7 +61,7 @@ def whole(tmp_path_factory) -> Found:
     return launch(tmp_path_factory.mktemp("scale") / "1x8", 1, 8)
 
 
-@pytest.fixture(scope="module", params=TOPOLOGIES)
+@pytest.fixture(scope="module", params=["2x4", pytest.param("4x2", marks=pytest.mark.soak)])
 def split(whole, request, tmp_path_factory) -> Found:
     base, name = tmp_path_factory.mktemp("scale"), request.param
     workdir = stopped(whole.folder / "run", base / "resumed")

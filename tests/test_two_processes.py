@@ -39,7 +39,7 @@ def wait_for_steps(count: int, process, watched: Watched) -> None:
         assert process.poll() is None, "".join(watched.output)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_sigterm_of_the_second_ends_both_with_status_0_and_everything_saved(tmp_path):
     flags = tiny_program.flags("run", "--config.train.num_steps=100000")
     with two_processes(tmp_path, *flags) as (first, second, watched):

@@ -117,11 +117,11 @@ def _backward(
     x, kernel = inputs
 
     def by_kernel(x: Array, gradient: Array) -> Array:
-        return jax.vjp(lambda kernel: _conv2d(x, kernel, padding, precision), kernel)[1](gradient)[
-            0
-        ]
+        _, pull_back = jax.vjp(lambda kernel: _conv2d(x, kernel, padding, precision), kernel)
+        return pull_back(gradient)[0]
 
-    (by_x,) = jax.vjp(lambda x: _conv2d(x, kernel, padding, precision), x)[1](gradient)
+    _, pull_back = jax.vjp(lambda x: _conv2d(x, kernel, padding, precision), x)
+    (by_x,) = pull_back(gradient)
     correlate = partial(kernel_gradient, padding=padding, precision=precision)
     return by_x, lax.platform_dependent(x, gradient, cpu=correlate, default=by_kernel)
 

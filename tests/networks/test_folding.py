@@ -38,7 +38,10 @@ def paths(tree):
     return set(flatten_dict(tree, sep="/"))
 
 
-@pytest.mark.parametrize("kind, shape", [(PackNet, (32, 32)), (PackNetSAN, (64, 96))])
+@pytest.mark.parametrize(
+    "kind, shape",
+    [(PackNet, (32, 32)), pytest.param(PackNetSAN, (64, 96), marks=pytest.mark.soak)],
+)
 def test_folded_weights_give_the_same_depth(kind, shape):
     """At 32x32 the deepest packed images have one pixel, which nobody would compose for."""
     net, variables = packnet(kind)

@@ -139,7 +139,14 @@ PACKED = {
 
 
 @pytest.mark.parametrize(
-    "name, features", [*((name, 8) for name in PACKED), ("level 2", 4), ("odd", 4)]
+    "name, features",
+    [
+        ("level 1", 8),
+        *(pytest.param(f"level {i}", 8, marks=pytest.mark.soak) for i in range(2, 6)),
+        ("odd", 8),
+        ("level 2", 4),
+        ("odd", 4),
+    ],
 )
 def test_gradients_of_a_block_are_the_same_either_way(name, features, monkeypatch):
     monkeypatch.setattr("packnet_jax.networks.packing.is_cheaper", lambda *_, **__: True)

@@ -19,13 +19,13 @@ from golden.networks import (
 from golden.seeded import digest, load_manifest, seeded_state_dict
 
 SLOW = (
-    "DepthResNet_34",
     "DepthResNet_50",
     "PackNet01_1A",
     "PackNet01_1B",
     "PackNetSAN01_1A",
-    "PoseResNet_50",
 )
+SOAK = ("DepthResNet_34", "PoseResNet_50")
+"""Made of the same parts as the others of their kind, in other numbers."""
 RUNNING_STATS = ("DepthResNet_18", "PoseResNet_18")
 NUM_FEATURES = {
     "PackNet": 21,
@@ -36,9 +36,13 @@ NUM_FEATURES = {
 }
 
 
+def marks(name):
+    return [pytest.mark.soak] * (name in SOAK) + [pytest.mark.slow] * (name in SLOW)
+
+
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in NAMES],
+    params=[pytest.param(n, marks=marks(n)) for n in NAMES],
 )
 def case(request):
     return load_case(request.param)

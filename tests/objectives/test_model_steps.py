@@ -42,14 +42,14 @@ class Case(NamedTuple):
     loss: LossConfig
     flip: bool = False
     is_long: bool = False
-    """Compiles for a minute what is a part of another case's loss."""
+    """Compiles for long what other cases have in other combinations."""
 
 
 SELF, SEMI, COMPLETION = "self_supervised", "semi_supervised", "completion"
 CASES = [
     Case("SelfSup.DepthResNet18.flip0", SELF, RESNET18, LossConfig()),
     Case("SelfSup.DepthResNet18.flip1", SELF, RESNET18, LossConfig(), flip=True),
-    Case("SelfSup.DepthResNet18.noupsample", SELF, RESNET18, NATIVE_SCALES),
+    Case("SelfSup.DepthResNet18.noupsample", SELF, RESNET18, NATIVE_SCALES, is_long=True),
     Case("SelfSup.DepthResNet18.class_loss_defaults", SELF, RESNET18, CLASS_DEFAULTS),
     Case("SelfSup.PackNetSlim01.flip0", SELF, SLIM, LossConfig()),
     Case("SelfSup.PackNetSlim01.flip1", SELF, SLIM, LossConfig(), flip=True),
@@ -57,12 +57,12 @@ CASES = [
     Case("SemiSup.DepthResNet18.w0.9.flip1", SEMI, RESNET18, LossConfig(), flip=True),
     Case("SemiSup.DepthResNet18.w1.flip0", SEMI, RESNET18, DEPTH_ALONE),
     Case("SemiSup.DepthResNet18.w1.flip1", SEMI, RESNET18, DEPTH_ALONE, flip=True),
-    Case("SemiSup.PackNetSlim01.w0.9.flip0", SEMI, SLIM, LossConfig()),
+    Case("SemiSup.PackNetSlim01.w0.9.flip0", SEMI, SLIM, LossConfig(), is_long=True),
     Case("SemiSupCompletion.PackNetSAN01.w0.9.flip0", COMPLETION, SAN, SILOG),
     Case("SemiSupCompletion.PackNetSAN01.w0.9.flip1", COMPLETION, SAN, SILOG, flip=True),
     Case("SemiSupCompletion.PackNetSAN01.w1.flip0", COMPLETION, SAN, SILOG_ALONE, is_long=True),
     Case("SemiSupCompletion.PackNetSAN01.w1.flip1", COMPLETION, SAN, SILOG_ALONE, True, True),
-    Case("SemiSupCompletion.PackNetSAN01.w1.rgb_only", SEMI, SAN, SILOG_ALONE),
+    Case("SemiSupCompletion.PackNetSAN01.w1.rgb_only", SEMI, SAN, SILOG_ALONE, is_long=True),
     Case("VelSup.fixed.DepthResNet18", "velocity", RESNET18, LossConfig()),
 ]
 NOT_MIRRORED_BACK = {case.name for case in CASES if case.objective == COMPLETION and case.flip}

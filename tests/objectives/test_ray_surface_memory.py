@@ -8,7 +8,7 @@ import pytest
 from cli import ROOT, environment
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_step_of_four_samples_of_96x96_stays_below_4_gib():
     command = [sys.executable, "benchmarks/ray_surface_memory.py", "--batch_sizes=4"]
     output = subprocess.run(

@@ -18,7 +18,13 @@ from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import make_train_step
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["whole", "accumulated"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(1, id="whole"),
+        pytest.param(2, id="accumulated", marks=pytest.mark.soak),
+    ],
+)
 def one_step(request):
     """A step, and a way to start it afresh with a changed parameter."""
     config = OptimConfig()

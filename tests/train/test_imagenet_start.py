@@ -79,7 +79,7 @@ def test_the_file_is_checked_before_the_data_are_opened(tmp_path, monkeypatch, c
         runs.train_run(config_with(path, "pose_net"), workdir=tmp_path / "run")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_program_trains_from_the_file_and_resumes_without_it(weights, tmp_path):
     make_kitti(tmp_path / "kitti", {1: 4}, [(1, 1), (1, 2)])
     path = tmp_path / "resnet18.pth"

@@ -29,7 +29,7 @@ BOUNDS = [
     # Which pixels rounding decides the other way depends on the CPU, too: from there on, the bounds
     # are about three times the largest difference of any float32 or float64 that was seen.
     Bounds("fixed96sp", ((3, 1e-4), (10, 3e-3)), mean=0.02),
-    Bounds("slim64", ((2, 1e-4), (5, 5e-3)), mean=0.03),
+    pytest.param(Bounds("slim64", ((2, 1e-4), (5, 5e-3)), mean=0.03), marks=pytest.mark.soak),
     # From these full pose weights the second update is unstable: the original's code under a newer
     # torch is 3e-3 off at step 2 and 3e-2 at step 4 (docs/benchmarks.md).
     pytest.param(Bounds("fixed192", ((2, 1e-4), (5, 3e-2)), mean=0.03), marks=pytest.mark.soak),
