@@ -27,7 +27,7 @@ soak: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m soak
 
 parity: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak" --parity=docs/parity.md
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --parity=docs/parity.md
 
 coverage-table: $(VENV)/.installed
 	$(BIN)/python -m tests.coverage_table
