@@ -25,9 +25,9 @@ from packnet_jax.config import Config
 from packnet_jax.data.examples import EvalExample
 from packnet_jax.data.open import open_evaluations
 from packnet_jax.depth_maps import inv_depth_to_depth
+from packnet_jax.depth_pair import predict_pair
 from packnet_jax.geometry.pinhole import back_project
 from packnet_jax.metrics.depth import METRIC_NAMES, depth_metrics
-from packnet_jax.predictor import predict_pair
 from packnet_jax.runs import train_run
 from packnet_jax.trained import TrainedNetwork, load_depth_network
 

@@ -28,8 +28,9 @@ from benchmarks.plan import DTYPES, Choice, known
 from packnet_jax.command_line import begin, run_program
 from packnet_jax.compilation import inference_options
 from packnet_jax.data_config import SHAPE_MULTIPLE
+from packnet_jax.depth_pair import predict_pair
 from packnet_jax.networks import init_depth_net, make_depth_net
-from packnet_jax.predictor import DepthPredictor, PredictorOptions, predict_pair
+from packnet_jax.predictor import DepthPredictor, PredictorOptions
 from packnet_jax.sfm import fold_for_evaluation
 
 TABLES = ("pair", "call", "latency")

@@ -19,9 +19,9 @@ from packnet_jax.config import EvalConfig
 from packnet_jax.data.examples import EvalExample, EvalPipeline
 from packnet_jax.data.open import EvalSet
 from packnet_jax.depth_maps import inv_depth_to_depth
+from packnet_jax.depth_pair import predict_pair
 from packnet_jax.eval_files import DepthFiles, Observer, depth_writer, picture_writer, shown_indices
 from packnet_jax.metrics.depth import METRIC_NAMES, DepthMetrics, depth_metrics
-from packnet_jax.predictor import predict_pair
 from packnet_jax.report import Report, Row, listed, summarize
 from packnet_jax.sfm import Variables, fold_for_evaluation
 from tfds_builders.pictures import Box

@@ -1,7 +1,6 @@
-"""Depth of pictures by a trained network, in one call with the mirror image, compiled ahead.
+"""Depth of pictures by a trained network, by a program that is compiled ahead.
 
-`predict_pair` is the pure function that evaluation runs while weights change. `DepthPredictor`
-holds weights that stay, folded and on the device, and a program compiled for one shape:
+`DepthPredictor` holds weights that stay, folded and on the device, and a program for one shape:
 
     predictor = DepthPredictor.load("runs/kitti")
     depth = predictor(rgb)  # uint8 [H, W, 3] of any size to float32 [h, w]
@@ -26,64 +25,15 @@ from packnet_jax import sharding
 from packnet_jax.compilation import inference_options
 from packnet_jax.config import ComputeDtype
 from packnet_jax.data_config import SHAPE_MULTIPLE
-from packnet_jax.depth_maps import fuse_flipped, inv_depth_to_depth
+from packnet_jax.depth_maps import inv_depth_to_depth
+from packnet_jax.depth_pair import infer, predict_pair
 from packnet_jax.errors import ConfigError, DataError
-from packnet_jax.image import flip_lr, to_float
-from packnet_jax.sfm import (
-    Variables,
-    fold_for_evaluation,
-    infer_inv_depth,
-    infer_with_ray_residual,
-    takes_input_depth,
-)
+from packnet_jax.image import to_float
+from packnet_jax.sfm import Variables, fold_for_evaluation, takes_input_depth
 from packnet_jax.trained import TrainedNetwork, load_depth_network
 from tfds_builders.pictures import resize_image
 
 PictureDtype = Literal["uint8", "float32"]
-
-
-class DepthPair(NamedTuple):
-    """Inverse depth at the network's resolution."""
-
-    raw: Float[Array, "b h w 1"]
-    fused: Float[Array, "b h w 1"]
-    """The mean of the picture's and its mirror image's, taking each side from the better one."""
-    ray_residual: Float[Array, "b h w 3"] | None = None
-    """Of the picture, from networks that are asked for it."""
-
-
-@partial(jax.jit, static_argnames=("depth_net", "compute_dtype", "rays", "at_once"))
-def predict_pair(
-    depth_net: nn.Module,
-    variables: Variables,
-    rgb: Float[Array, "b h w 3"],
-    input_depth: Float[Array, "b h w 1"] | None = None,
-    *,
-    compute_dtype: ComputeDtype = "float32",
-    rays: bool = False,
-    at_once: bool | None = None,
-) -> DepthPair:
-    """Runs the depth network on pictures and on their mirror images.
-
-    Args:
-        input_depth: sparse depth beside the pictures, mirrored with them.
-        rays: also answer with the ray surface's residual.
-        at_once: whether the network sees both as one batch of twice the size, which gives the same
-            numbers. None: not on CPU, where it was measured to be slower (docs/benchmarks.md).
-
-    Source: packnet-sfm models/model_wrapper.py: ModelWrapper.evaluate_depth.
-    """
-    if at_once is None:
-        at_once = jax.default_backend() != "cpu"
-    infer = partial(_infer, depth_net, variables, compute_dtype=compute_dtype, rays=rays)
-    images = rgb, input_depth
-    mirror_images = jax.tree.map(flip_lr, images)
-    if at_once:
-        raw, mirrored = _taken_apart(infer(*jax.tree.map(_in_turn, images, mirror_images)))
-    else:
-        raw, mirrored = infer(*images), infer(*mirror_images)
-    fused = fuse_flipped(raw.inv_depth, flip_lr(mirrored.inv_depth), method="mean")
-    return DepthPair(raw.inv_depth, fused, raw.ray_residual)
 
 
 @dataclass(frozen=True)
@@ -316,13 +266,6 @@ class DepthPredictor:
         )
 
 
-class _Inferred(NamedTuple):
-    """What the network says of one picture, or of its mirror image."""
-
-    inv_depth: Float[Array, "b h w 1"]
-    ray_residual: Float[Array, "b h w 3"] | None
-
-
 class _Outputs(NamedTuple):
     """Of the whole program, on the device."""
 
@@ -346,35 +289,8 @@ def _predict(
     if options.flip:
         _, inv_depth, residual = predict_pair(depth_net, variables, rgb, input_depth, **settings)
     else:
-        inv_depth, residual = _infer(depth_net, variables, rgb, input_depth, **settings)
+        inv_depth, residual = infer(depth_net, variables, rgb, input_depth, **settings)
     return _Outputs(inv_depth, inv_depth_to_depth(inv_depth), residual)
-
-
-def _infer(
-    depth_net: nn.Module,
-    variables: Variables,
-    rgb: Float[Array, "b h w 3"],
-    input_depth: Float[Array, "b h w 1"] | None,
-    *,
-    compute_dtype: ComputeDtype,
-    rays: bool,
-) -> _Inferred:
-    if rays:
-        found = infer_with_ray_residual(depth_net, variables, rgb, compute_dtype=compute_dtype)
-        return _Inferred(*found)
-    inv_depth = infer_inv_depth(depth_net, variables, rgb, input_depth, compute_dtype=compute_dtype)
-    return _Inferred(inv_depth, None)
-
-
-def _in_turn(image: Float[Array, "b h w c"], other: Float[Array, "b h w c"]) -> Array:
-    """One of these, then one of those: devices that share a batch keep their own."""
-    return jnp.stack([image, other], axis=1).reshape(-1, *image.shape[1:])
-
-
-def _taken_apart(both: _Inferred) -> tuple[_Inferred, _Inferred]:
-    """Undoes `_in_turn`."""
-    pairs = jax.tree.map(lambda x: x.reshape(-1, 2, *x.shape[1:]), both)
-    return jax.tree.map(lambda x: x[:, 0], pairs), jax.tree.map(lambda x: x[:, 1], pairs)
 
 
 def _check(

@@ -1,5 +1,5 @@
 """One of two processes that share checkpoints, of which the second may not judge them and the first
-meets a full disk: what `test_checkpoint.py` looks at.
+meets a full disk: what `test_checkpointer.py` looks at.
 
 python tests/checkpoint_worker.py FOLDER COORDINATOR PROCESS_ID
 """
@@ -13,8 +13,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from packnet_jax import checkpoint, distributed, sharding
-from packnet_jax.checkpoint import Checkpointer
+from packnet_jax import checkpointer as module
+from packnet_jax import distributed, sharding
+from packnet_jax.checkpointer import Checkpointer
 from packnet_jax.command_line import run_program
 
 
@@ -57,7 +58,7 @@ def restored(workdir: Path) -> dict[str, object]:
 
         Path.rename = late
     else:
-        checkpoint.raise_if_damaged = checkpoint.raise_if_others_damaged = refuse
+        module.raise_if_damaged = module.raise_if_others_damaged = refuse
     distributed.meet("damaged")
     everywhere = sharding.replicated(sharding.make_mesh())
     with opened(workdir) as checkpointer:
@@ -82,7 +83,7 @@ def main(argv: list[str]) -> None:
                 save(checkpointer, step)
         found = restored(folder / "run")
         (folder / f"{jax.process_index()}.json").write_text(json.dumps(found))
-        checkpoint.write_digests = no_space
+        module.write_digests = no_space
         with opened(folder / "run") as checkpointer:
             save(checkpointer, 4)
             while distributed.is_first():

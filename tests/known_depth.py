@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import tiny
 from PIL import Image
 
+from packnet_jax.networks import init_depth_net
 from packnet_jax.networks.ray_surface_resnet import RaySurfaceOutput
 
 
@@ -53,3 +55,22 @@ def write_picture(path: Path, seed: int = 0, shape: tuple[int, int] = tiny.SHAPE
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(random_picture(seed, shape)).save(path)
     return path
+
+
+def with_random_weights(network: nn.Module) -> tuple[nn.Module, dict]:
+    """Of the size of `tiny.SHAPE`; the network, and its variables."""
+    own = init_depth_net(network, jax.random.key(0), tiny.SHAPE)
+    names = ("params", "batch_stats")
+    return network, {name: {"depth_net": own.get(name, {})} for name in names}
+
+
+def as_float(*pictures: np.ndarray) -> np.ndarray:
+    """A batch in [0, 1]."""
+    return np.stack(pictures).astype(np.float32) / np.float32(255)
+
+
+def random_depth(batch_size: int) -> np.ndarray:
+    """Sparse, [b, h, w, 1]."""
+    rng = np.random.default_rng(1)
+    depth = rng.uniform(1, 50, (batch_size, *tiny.SHAPE, 1)).astype(np.float32)
+    return np.where(rng.random(depth.shape) < 0.2, depth, 0).astype(np.float32)

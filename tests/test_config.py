@@ -14,11 +14,11 @@ import pytest
 from packnet_jax import config as config_lib
 from packnet_jax.batch import Batch
 from packnet_jax.data_config import DATASETS, SourceConfig
+from packnet_jax.depth_pair import predict_pair
 from packnet_jax.errors import ConfigError
 from packnet_jax.geometry.ray_surface import dummy_template
 from packnet_jax.networks import make_depth_net
 from packnet_jax.objectives import make_objective
-from packnet_jax.predictor import predict_pair
 from packnet_jax.ray_template import RayTemplate
 from packnet_jax.sfm import Networks, predict, takes_input_depth
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from packnet_jax import config as config_lib
-from packnet_jax.checkpoint import Checkpointer
+from packnet_jax.checkpointer import Checkpointer
 from packnet_jax.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]

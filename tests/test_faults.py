@@ -19,7 +19,7 @@ from killing import Watched, after_steps, assert_same_end, during_save, final_st
 
 from packnet_jax import config as config_lib
 from packnet_jax import main, runs, trained
-from packnet_jax.checkpoint import Checkpointer
+from packnet_jax.checkpointer import Checkpointer
 from packnet_jax.data.open import open_data_sets
 from packnet_jax.errors import DataError, PacknetError
 from packnet_jax.events import read_events

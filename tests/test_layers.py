@@ -37,6 +37,7 @@ LAYERS = {
     "packnet_jax.networks": 2,
     "packnet_jax.ray_template": 2,
     "packnet_jax.checkpoint": 2,
+    "packnet_jax.checkpointer": 2.5,
     "packnet_jax.digests": 1,
     "packnet_jax.events": 0.5,
     "packnet_jax.workdir": 1.5,
@@ -49,7 +50,8 @@ LAYERS = {
     "tfds_builders": 3,
     "packnet_jax.data": 3.5,
     "packnet_jax.trained": 4,
-    "packnet_jax.predictor": 4.5,  # serves a trained network; evaluation runs the same
+    "packnet_jax.depth_pair": 4,
+    "packnet_jax.predictor": 4.5,  # serves a trained network
     "packnet_jax.report": 4,
     "packnet_jax.eval_files": 4,
     "packnet_jax.pose_report": 4.5,  # a report, whose trajectories are written

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,37 +10,25 @@ import tiny
 from golden.arrays import nhwc
 from golden.models import seeded_variables
 from golden.seeded import load_golden
-from known_depth import KnowsOneCamera, RedChannelIsInverseDepth, random_picture
+from known_depth import (
+    KnowsOneCamera,
+    RedChannelIsInverseDepth,
+    as_float,
+    random_depth,
+    random_picture,
+    with_random_weights,
+)
 
 from packnet_jax import config as config_lib
 from packnet_jax import sharding
 from packnet_jax.config import ModelConfig, NetworkConfig
-from packnet_jax.depth_maps import fuse_flipped
+from packnet_jax.depth_pair import predict_pair
 from packnet_jax.errors import ConfigError, DataError
-from packnet_jax.networks import init_depth_net
-from packnet_jax.predictor import DepthPredictor, PredictorOptions, predict_pair
-from packnet_jax.sfm import Networks, infer_inv_depth
+from packnet_jax.predictor import DepthPredictor, PredictorOptions
+from packnet_jax.sfm import Networks
 from packnet_jax.trained import TrainedNetwork
 
 NO_VARIABLES = {"params": {"depth_net": {}}, "batch_stats": {"depth_net": {}}}
-
-
-def tiny_network(network: nn.Module) -> tuple[nn.Module, dict]:
-    """With random weights."""
-    own = init_depth_net(network, jax.random.key(0), tiny.SHAPE)
-    names = ("params", "batch_stats")
-    return network, {name: {"depth_net": own.get(name, {})} for name in names}
-
-
-def as_float(*pictures: np.ndarray) -> np.ndarray:
-    return np.stack(pictures).astype(np.float32) / np.float32(255)
-
-
-def random_depth(batch_size: int) -> np.ndarray:
-    """Sparse, [b, h, w, 1]."""
-    rng = np.random.default_rng(1)
-    depth = rng.uniform(1, 50, (batch_size, *tiny.SHAPE, 1)).astype(np.float32)
-    return np.where(rng.random(depth.shape) < 0.2, depth, 0).astype(np.float32)
 
 
 def test_a_picture_becomes_depth():
@@ -72,7 +59,7 @@ def test_pictures_of_any_size_are_resized():
 
 
 def test_fewer_pictures_than_a_batch_are_answered_alone():
-    network, variables = tiny_network(tiny.TinyDepthNet())
+    network, variables = with_random_weights(tiny.TinyDepthNet())
     predictor = DepthPredictor(network, variables, tiny.SHAPE, PredictorOptions(batch_size=3))
     pictures = [random_picture(seed) for seed in range(3)]
     whole, part = predictor.predict(pictures), predictor.predict(pictures[:2])
@@ -83,7 +70,7 @@ def test_fewer_pictures_than_a_batch_are_answered_alone():
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_the_answer_is_evaluation_s(flip):
-    network, variables = tiny_network(tiny.TinyDepthNet())
+    network, variables = with_random_weights(tiny.TinyDepthNet())
     predictor = DepthPredictor(network, variables, tiny.SHAPE, PredictorOptions(2, flip))
     pictures = [random_picture(seed) for seed in range(2)]
     pair = predict_pair(network, variables, as_float(*pictures))
@@ -94,7 +81,7 @@ def test_the_answer_is_evaluation_s(flip):
 
 
 def test_floats_are_taken_where_that_was_compiled():
-    network, variables = tiny_network(tiny.TinyDepthNet())
+    network, variables = with_random_weights(tiny.TinyDepthNet())
     options = PredictorOptions(picture_dtype="float32")
     floats = DepthPredictor(network, variables, tiny.SHAPE, options)
     levels = DepthPredictor(network, variables, tiny.SHAPE)
@@ -125,43 +112,15 @@ def test_everything_is_compiled_when_it_is_made():
 
 
 def test_the_clock_stops_where_it_says():
-    network, variables = tiny_network(tiny.TinyDepthNet())
+    network, variables = with_random_weights(tiny.TinyDepthNet())
     predictor = DepthPredictor(network, variables, tiny.SHAPE)
     found, latency = predictor.timed([random_picture()])
     np.testing.assert_array_equal(found.depth, predictor.predict([random_picture()]).depth)
     assert 0 < latency.network < latency.served
 
 
-@pytest.mark.parametrize("norm", ["batch", "group"])
-@pytest.mark.parametrize("num_devices", [1, 4])
-def test_both_in_one_call_are_both_in_two(norm, num_devices):
-    network, variables = tiny_network(tiny.TinyDepthNet(norm))
-    mesh = sharding.make_mesh(num_devices)
-    rgb = as_float(*(random_picture(seed) for seed in range(8)))
-    infer = jax.jit(lambda rgb: infer_inv_depth(network, variables, rgb))
-    mirrored = infer(rgb[:, :, ::-1])[:, :, ::-1]
-    own = jax.device_put(variables, sharding.replicated(mesh))
-    placed = sharding.place_batch(rgb, mesh)
-    for at_once in (True, False):
-        pair = predict_pair(network, own, placed, at_once=at_once)
-        np.testing.assert_allclose(pair.raw, infer(rgb), rtol=1e-6)
-        np.testing.assert_allclose(pair.fused, fuse_flipped(infer(rgb), mirrored), rtol=1e-6)
-
-
-def test_no_picture_leaves_its_device():
-    network, variables = tiny_network(tiny.TinyDepthNet())
-    mesh = sharding.make_mesh(4)
-    own = jax.device_put(variables, sharding.replicated(mesh))
-    rgb = sharding.place_batch(np.zeros((8, *tiny.SHAPE, 3), np.float32), mesh)
-    compiled = predict_pair.lower(network, own, rgb, at_once=True).compile()
-    text = compiled.as_text()
-    for word in ("all-gather", "all-to-all", "collective-permute", "all-reduce"):
-        assert word not in text
-    assert compiled.output_shardings.fused.is_equivalent_to(sharding.batch_sharding(mesh), 4)
-
-
 def test_devices_share_a_batch_and_change_nothing():
-    network, variables = tiny_network(tiny.TinyDepthNet())
+    network, variables = with_random_weights(tiny.TinyDepthNet())
     pictures = [random_picture(seed) for seed in range(4)]
     one, four = (
         DepthPredictor(
@@ -176,20 +135,8 @@ def test_devices_share_a_batch_and_change_nothing():
     np.testing.assert_allclose(four.depth, one.depth, rtol=1e-6)
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_sparse_depth_is_mirrored_with_its_picture(at_once):
-    network, variables = tiny_network(tiny.TinyCompletionNet())
-    rgb, depth = as_float(random_picture(), random_picture(1)), random_depth(2)
-    infer = jax.jit(lambda *inputs: infer_inv_depth(network, variables, *inputs))
-    mirrored = infer(rgb[:, :, ::-1], depth[:, :, ::-1])[:, :, ::-1]
-    expected = fuse_flipped(infer(rgb, depth), mirrored)
-    pair = predict_pair(network, variables, rgb, depth, at_once=at_once)
-    np.testing.assert_allclose(pair.fused, expected, rtol=1e-6)
-    assert np.abs(pair.fused - predict_pair(network, variables, rgb).fused).max() > 1e-3
-
-
 def test_sparse_depth_comes_beside_its_picture():
-    network, variables = tiny_network(tiny.TinyCompletionNet())
+    network, variables = with_random_weights(tiny.TinyCompletionNet())
     options = PredictorOptions(batch_size=2, flip=True, input_depth=True)
     predictor = DepthPredictor(network, variables, tiny.SHAPE, options)
     pictures, depth = [random_picture(0), random_picture(1)], random_depth(2)
@@ -201,7 +148,7 @@ def test_sparse_depth_comes_beside_its_picture():
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_ray_surface_s_residual_is_the_picture_s_own(flip):
-    network, variables = tiny_network(tiny.TinyRayNet())
+    network, variables = with_random_weights(tiny.TinyRayNet())
     options = PredictorOptions(flip=flip, rays=True)
     predictor = DepthPredictor(network, variables, tiny.SHAPE, options)
     found = predictor.predict([random_picture()])
@@ -245,7 +192,7 @@ def test_as_many_as_it_was_compiled_for():
 
 
 def test_sparse_depth_that_does_not_fit_is_refused():
-    network, variables = tiny_network(tiny.TinyCompletionNet())
+    network, variables = with_random_weights(tiny.TinyCompletionNet())
     alone = DepthPredictor(network, variables, tiny.SHAPE)
     options = PredictorOptions(batch_size=2, input_depth=True)
     beside = DepthPredictor(network, variables, tiny.SHAPE, options)

@@ -12,7 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from configs import cityscapes_to_kitti, ddad
 from packnet_jax import config as config_lib
 from packnet_jax import runs, trained
-from packnet_jax.checkpoint import Checkpointer, read_config
+from packnet_jax.checkpoint import read_config
+from packnet_jax.checkpointer import Checkpointer
 from packnet_jax.data_config import SyntheticConfig
 from packnet_jax.eval_config import Given
 from packnet_jax.sfm import Networks

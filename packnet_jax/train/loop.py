@@ -15,14 +15,13 @@ from tqdm import tqdm
 from packnet_jax import config as config_lib
 from packnet_jax import distributed, sharding
 from packnet_jax.agreement import AgreedStop
-from packnet_jax.checkpoint import Checkpointer
+from packnet_jax.checkpointer import Checkpointer
 from packnet_jax.compilation import CompileClock, compile_clock
 from packnet_jax.config import Config
 from packnet_jax.convert.initial import with_initial_weights
 from packnet_jax.data.meter import BatchIterator
 from packnet_jax.data.open import DataSets
 from packnet_jax.data.packed import unpack
-from packnet_jax.errors import TrainingError
 from packnet_jax.evaluate import evaluate_sets, show_sets
 from packnet_jax.events import EventLog
 from packnet_jax.objectives import make_objective
@@ -32,6 +31,7 @@ from packnet_jax.signals import stop_signal
 from packnet_jax.train.dashboard import Dashboard, Rates, memory_gib
 from packnet_jax.train.debug import stop_at_nonfinite
 from packnet_jax.train.health import HealthWatch
+from packnet_jax.train.nonfinite_watch import NonFiniteWatch
 from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import StepOutput, make_train_step
@@ -337,45 +337,3 @@ def _evaluate(
         sys.stdout.flush()  # a log file shows it now, too
         reports.append(report)
     return tuple(reports)
-
-
-class NonFiniteWatch:
-    """Ends a run that has stopped learning.
-
-    It reads each step's counters one step late, so that the device never waits for the host.
-    """
-
-    def __init__(self, limit: int, events: EventLog):
-        self._limit, self._events = limit, events
-        self._previous: StepOutput | None = None
-        self._step = 0
-
-    def check(self, output: StepOutput, step: int) -> None:
-        """Looks at the previous step and remembers this one, after which `step` are done."""
-        self.finish()
-        self._previous, self._step = output, step
-
-    def finish(self) -> None:
-        """Looks at the step that is still unread.
-
-        Raises:
-            TrainingError: too many steps in a row were skipped.
-        """
-        if self._previous is None:
-            return
-        scalars, self._previous = self._previous.scalars, None
-        in_a_row = int(scalars["nonfinite_in_a_row"])
-        if in_a_row:
-            self._events.tell(
-                "skipped",
-                f"loss or gradient not finite: step skipped ({in_a_row} in a row)",
-                step=self._step,
-                in_a_row=in_a_row,
-            )
-        if in_a_row >= self._limit:
-            raise TrainingError(
-                f"{in_a_row} steps in a row had no finite loss or gradient, and the limit is "
-                f"config.optim.max_nonfinite_steps={self._limit}. The parameters are those before "
-                "them. Look for corrupt images, lower config.optim.{depth,pose}.lr, or set "
-                "config.optim.clip_norm"
-            )

@@ -12,7 +12,7 @@ from golden.models import seeded_variables
 from known_depth import RedChannelIsInverseDepth
 
 from packnet_jax import config as config_lib
-from packnet_jax.checkpoint import Checkpointer
+from packnet_jax.checkpointer import Checkpointer
 from packnet_jax.infer import run
 from packnet_jax.trained import TrainedNetwork
 

@@ -113,9 +113,9 @@ def test_sparse_convolutions_start_as_torch_s_do_and_fusion_adds_them_to_what_is
     ("network", "depth", "inputs", "num_decoder_kernels"),
     [
         (DepthResNet, 18, (RGB,), 14),
-        (DepthResNet, 50, (RGB,), 14),
+        pytest.param(DepthResNet, 50, (RGB,), 14, marks=pytest.mark.soak),
         (PoseResNet, 18, (RGB, CONTEXT), 4),
-        (PoseResNet, 50, (RGB, CONTEXT), 4),
+        pytest.param(PoseResNet, 50, (RGB, CONTEXT), 4, marks=pytest.mark.soak),
         (RaySurfaceResNet, 18, (RGB,), 14 + 11),
     ],
 )

@@ -50,7 +50,7 @@ CASES = [
     Case("SelfSup.DepthResNet18.flip0", SELF, RESNET18, LossConfig()),
     Case("SelfSup.DepthResNet18.flip1", SELF, RESNET18, LossConfig(), flip=True),
     Case("SelfSup.DepthResNet18.noupsample", SELF, RESNET18, NATIVE_SCALES, is_long=True),
-    Case("SelfSup.DepthResNet18.class_loss_defaults", SELF, RESNET18, CLASS_DEFAULTS),
+    Case("SelfSup.DepthResNet18.class_loss_defaults", SELF, RESNET18, CLASS_DEFAULTS, is_long=True),
     Case("SelfSup.PackNetSlim01.flip0", SELF, SLIM, LossConfig()),
     Case("SelfSup.PackNetSlim01.flip1", SELF, SLIM, LossConfig(), flip=True),
     Case("SemiSup.DepthResNet18.w0.9.flip0", SEMI, RESNET18, LossConfig()),

@@ -31,7 +31,7 @@ def one_step(request):
     optimizer = make_optimizer(config)
     step = make_train_step(
         tiny.NETWORKS,
-        self_supervised(LossConfig(flip_lr_prob=0.0)),
+        self_supervised(LossConfig(num_scales=1, flip_lr_prob=0.0)),
         optimizer,
         make_learning_rates(config, steps_per_epoch=100),
         seed=3,

@@ -11,7 +11,7 @@ from torchvision_resnets import torchvision_state_dict
 
 from packnet_jax import config as config_lib
 from packnet_jax import runs, sharding
-from packnet_jax.checkpoint import Checkpointer
+from packnet_jax.checkpointer import Checkpointer
 from packnet_jax.errors import CheckpointError
 from packnet_jax.networks import make_depth_net
 from packnet_jax.sfm import Networks

@@ -8,7 +8,7 @@ import tiny
 
 from packnet_jax import checkpoint, runs, sharding
 from packnet_jax import config as config_lib
-from packnet_jax.checkpoint import Checkpointer
+from packnet_jax.checkpointer import Checkpointer
 from packnet_jax.convert.original import import_original
 from packnet_jax.errors import CheckpointError
 from packnet_jax.sfm import Networks

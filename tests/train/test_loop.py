@@ -12,7 +12,7 @@ import tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from packnet_jax import sharding
-from packnet_jax.checkpoint import Checkpointer
+from packnet_jax.checkpointer import Checkpointer
 from packnet_jax.errors import TrainingError
 from packnet_jax.events import EventLog, read_events
 from packnet_jax.signals import leave_on_sigterm

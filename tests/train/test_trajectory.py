@@ -22,10 +22,18 @@ SHAPE = (64, 96)
 @pytest.mark.parametrize(
     ("name", "depth_net"),
     [
-        ("trajectory20.SelfSup.DepthResNet18", NetworkConfig("DepthResNet", "18")),
-        ("trajectory5.SelfSup.PackNetSlim01", NetworkConfig("PackNetSlim01", "1A")),
+        pytest.param(
+            "trajectory20.SelfSup.DepthResNet18",
+            NetworkConfig("DepthResNet", "18"),
+            id="DepthResNet18",
+        ),
+        pytest.param(
+            "trajectory5.SelfSup.PackNetSlim01",
+            NetworkConfig("PackNetSlim01", "1A"),
+            id="PackNetSlim01",
+            marks=pytest.mark.soak,
+        ),
     ],
-    ids=["DepthResNet18", "PackNetSlim01"],
 )
 def test_losses_and_updates_follow_the_original(name, depth_net, parity):
     golden = load_golden(f"models/{name}.npz")
