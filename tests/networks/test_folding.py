@@ -53,7 +53,7 @@ def test_folded_weights_give_the_same_depth(kind, shape):
             np.testing.assert_allclose(actual, expected, rtol=2e-5)
 
 
-@pytest.mark.parametrize("kind", [PackNet, PackNetSAN])
+@pytest.mark.parametrize("kind", [PackNet, pytest.param(PackNetSAN, marks=pytest.mark.soak)])
 def test_what_is_composed_replaces_the_parameters_it_is_made_of(kind):
     net, variables = packnet(kind)
     folded = fold(net, variables)

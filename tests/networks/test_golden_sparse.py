@@ -120,7 +120,7 @@ def test_one_pooling(parity, golden):
         parity.compare(GOLDEN_SET, f"tiny.pool.{name}", found, expected, tolerance=0)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_one_call_with_depth_and_with_an_empty_sample(parity, golden):
     """Evaluation's own way in; the method that training uses is compared with every network."""
     case = load_case("PackNetSAN01_1A")
