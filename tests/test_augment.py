@@ -127,6 +127,7 @@ def test_one_draw_serves_a_target_and_its_contexts_and_samples_differ():
     np.testing.assert_array_equal(again, jittered)
 
 
+@pytest.mark.slow
 def test_draws_are_distributed_as_the_host_s():
     """Uniform in the same ranges (Kolmogorov-Smirnov against the host's draws), in every order."""
     count, strengths = 2000, (0.2, 1.5, 0.0, 0.05, 0.1)

@@ -127,6 +127,7 @@ def flipped(whole: bytes) -> bytes:
     return whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", [cut, flipped])
 @pytest.mark.parametrize("step", [1, 2])
 def test_any_damaged_file_of_any_kept_checkpoint_costs_that_one_alone(tmp_path, harm, step, caplog):

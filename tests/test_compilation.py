@@ -50,6 +50,7 @@ def train(home, **more):
     return digest, int(num_programs), int(num_read), finished.stderr
 
 
+@pytest.mark.slow
 def test_a_second_start_reads_what_the_first_compiled_and_computes_the_same(tmp_path):
     expected = train(tmp_path, JAX_ENABLE_COMPILATION_CACHE="false")
     assert not list(tmp_path.iterdir())

@@ -42,6 +42,7 @@ def test_every_file_is_a_recipe_card_that_resolves(name):
     make_depth_net(config.model.depth_net.name, config.model.depth_net.version)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_every_file_trains_abstractly(name):
     """Shapes alone: networks and objective fit together at the recipe's size."""
@@ -91,6 +92,7 @@ def test_every_file_trains_abstractly(name):
     assert jax.eval_shape(measure, variables, batch).total.shape == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_every_file_evaluates_abstractly(name):
     """Every set that it evaluates, with input depth where that is asked for."""

@@ -12,6 +12,7 @@ from packnet_jax.depth_pair import predict_pair
 from packnet_jax.sfm import infer_inv_depth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["batch", "group"])
 @pytest.mark.parametrize("num_devices", [1, 4])
 def test_both_in_one_call_are_both_in_two(norm, num_devices):

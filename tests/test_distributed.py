@@ -101,6 +101,7 @@ def program(body: str, *arguments) -> list[str]:
     return ["-c", CONNECT.format(arguments=arguments, body=body)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_missing_peer_is_told_of_in_time(tmp_path, number):
     address = f"localhost:{processes.free_port()}"
@@ -149,6 +150,7 @@ main.run()
 """
 
 
+@pytest.mark.slow
 def test_sigterm_ends_an_evaluation_also_while_others_are_waited_for(tmp_path):
     """Outside of the loop, which saves first. jax has a handler of its own, which ignores it."""
 

@@ -11,6 +11,8 @@ import original_files
 import pytest
 from fake_kitti import make_kitti, write_groundtruth
 
+pytestmark = pytest.mark.slow
+
 TARGETS = (1, 2)
 
 

@@ -248,6 +248,7 @@ def given_odometry(root, **more):
     return given(**(fields | more))
 
 
+@pytest.mark.slow
 def test_rendered_streets_are_followed(tiny_networks, tmp_path, capsys):
     streets = {"num_streets": 1, "num_test_streets": 2, "frames_per_street": 6}
     synthetic = config_lib.to_json_dict(tiny.config())["data"]["synthetic"] | streets
@@ -261,6 +262,7 @@ def test_rendered_streets_are_followed(tiny_networks, tmp_path, capsys):
     assert "synthetic_drive-test, step 0: 12 frames" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_the_tiny_network_moves_as_it_says_frame_by_frame(tiny_networks, tmp_path, batch_size):
     root = make_odometry(tmp_path / "odometry", {"00": 7})
@@ -323,6 +325,7 @@ def test_a_drive_of_kitti_raw_needs_its_oxts_packets(tiny_networks, tmp_path):
         runs.evaluate_pose_run(given(**fields), folder, workdir=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_the_program_follows_a_sequence_with_a_checkpoint_of_the_original(tmp_path):
     make_odometry(tmp_path / "odometry", {"09": 7})
     content = original_files.content_of("", "PoseNet")

@@ -40,6 +40,7 @@ BILINEAR = {
 GOLDEN = {**EXACT, **BILINEAR}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", GOLDEN)
 def test_golden(entry, parity):
     golden = load("image_ops")

@@ -12,6 +12,8 @@ from PIL import Image
 
 from packnet_jax.events import read_events
 
+pytestmark = pytest.mark.slow
+
 NUM_TARGETS = 4
 
 

@@ -27,6 +27,8 @@ from packnet_jax.sfm import Networks
 from packnet_jax.trained import load_pose_network
 from tfds_builders.synthetic_drive.cameras import fisheye_camera
 
+pytestmark = pytest.mark.slow
+
 STEPS = 3
 BY_MOTION = {"photometric_loss", "smoothness_loss"}
 BY_MOTION_PICTURES = {"photometric_error", "automask", "warped_context_0", "warped_context_1"}

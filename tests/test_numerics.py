@@ -161,6 +161,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 @fuzz.SHORT_AND_TENFOLD
 def test_losses_and_their_gradients_are_finite(name, effort):
@@ -213,6 +214,7 @@ MAPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 @fuzz.SHORT_AND_TENFOLD
 def test_maps_and_their_gradients_are_finite(name, effort):
@@ -230,6 +232,7 @@ def test_maps_and_their_gradients_are_finite(name, effort):
     fuzz.check(check, SEEDS, examples=40 * effort)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["rgb", "contexts", "inv_depth", "K", "motion"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_not_hidden(where, bad):
@@ -266,6 +269,7 @@ def test_depth_metrics_are_finite(effort):
     fuzz.check(check, SEEDS, examples=100 * effort)
 
 
+@pytest.mark.slow
 @fuzz.SHORT_AND_TENFOLD
 def test_odometry_metrics_are_finite(effort):
     def check(seed: int, frames: int) -> None:

@@ -6,6 +6,8 @@ import cli
 import pytest
 from folders import numbered, write_mask, write_pictures
 
+pytestmark = pytest.mark.slow
+
 CONFIG = cli.config_file("own_frames")
 SMALL = (
     "--config.data.image_shape=32,64",

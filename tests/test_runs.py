@@ -18,6 +18,8 @@ from packnet_jax.data_config import SyntheticConfig
 from packnet_jax.eval_config import Given
 from packnet_jax.sfm import Networks
 
+pytestmark = pytest.mark.slow
+
 KITTI, STREETS = "kitti_raw-fake", "synthetic_drive-test"
 
 

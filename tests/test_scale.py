@@ -15,6 +15,8 @@ import scale_worker
 
 from packnet_jax import sharding
 
+pytestmark = pytest.mark.slow
+
 TOPOLOGIES = {"2x4": (2, 4), "4x2": (4, 2)}
 RESUMED_FSDP = {"2x4": 1, "4x2": 4}
 

@@ -32,6 +32,7 @@ def answer(program, *arguments, cwd):
     return said + finished.stderr, imported.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "arguments", "words"),
     [

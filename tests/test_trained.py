@@ -17,6 +17,8 @@ from packnet_jax.eval_config import DECIDED_FOR, SHAPE_AND_PROTOCOL
 from packnet_jax.sfm import infer_inv_depth
 from packnet_jax.trained import load_depth_network, load_pose_network
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):

@@ -6,6 +6,8 @@ from benchmarks import cases
 from benchmarks.plan import INPUT_VARIANTS, Case
 from packnet_jax.data import store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("variant", INPUT_VARIANTS)
 def test_every_variant_is_measured(variant):

@@ -6,6 +6,8 @@ import sys
 import pytest
 from cli import ROOT, environment
 
+pytestmark = pytest.mark.slow
+
 
 def start(*flags):
     return subprocess.run(

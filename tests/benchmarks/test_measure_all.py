@@ -13,6 +13,8 @@ from benchmarks.plan import MACHINE_CASES, Case, Choice
 from benchmarks.records import MEASURED, make_record, with_peak_shares
 from packnet_jax.errors import PacknetError
 
+pytestmark = pytest.mark.slow
+
 CASE = Case("forward", "", "PackNet01", 192, 640, 2, "float32", "fused")
 FACTS = {
     "platform": "cpu",

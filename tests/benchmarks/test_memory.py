@@ -11,6 +11,8 @@ from cli import ROOT, environment
 from benchmarks import programs
 from benchmarks.measure import plan_memory
 
+pytestmark = pytest.mark.slow
+
 
 def bytes_of(tree):
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -51,6 +51,7 @@ def test_kernels_keep_the_size_of_what_goes_through_them():
     np.testing.assert_allclose(y.std(), 1, rtol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_is_compiled_run_and_counted(name):
     found = measure_program(PROGRAMS[name](), rounds=2)
@@ -60,6 +61,7 @@ def test_a_program_is_compiled_run_and_counted(name):
     assert (found.per_round, found.unit) == (2, "images" if name == "forward" else "samples")
 
 
+@pytest.mark.slow
 def test_a_training_step_goes_on_from_its_own_state():
     program = PROGRAMS["train_step"]()
     state, batch = program.make_inputs(np.random.default_rng(0))

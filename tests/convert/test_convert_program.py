@@ -14,6 +14,8 @@ from packnet_jax import checkpoint
 from packnet_jax.convert.torch_file import read_torch_file
 from packnet_jax.trained import load_depth_network
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):

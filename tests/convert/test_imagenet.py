@@ -50,6 +50,7 @@ def test_every_variable_of_the_encoder_is_filled(depth, counters):
     )
 
 
+@pytest.mark.slow
 def test_stacked_equal_images_give_the_features_of_one(state_dict):
     image = np.random.default_rng(0).random((1, *SHAPE, 3), np.float32)
     apply = jax.jit(functools.partial(ResNetEncoder(18).apply, train=False))

@@ -67,6 +67,7 @@ def test_both_networks_start_from_a_checkpoint(request, expected, kind):
     assert_equal(with_initial_weights(fresh(config), config), expected.variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["original", "converted"])
 @pytest.mark.parametrize("network", ["depth_net", "pose_net"])
 def test_one_network_starts_and_the_other_stays(request, expected, kind, network):

@@ -48,6 +48,7 @@ def test_a_layout_there_and_back_changes_nothing(layout):
     np.testing.assert_array_equal(INVERSES[layout](layout(tensor)), tensor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network", ["DepthResNet_18", "PackNetSAN01_1A", "PoseNet", "PoseResNet_18"]
 )

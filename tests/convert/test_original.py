@@ -45,6 +45,7 @@ def written(tmp_path):
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network", [pytest.param(n, marks=[pytest.mark.slow] if n in LARGE else []) for n in NAMES]
 )
@@ -85,6 +86,7 @@ def test_both_networks_and_the_configuration(seeded, written):
     assert imported.config.eval.crop == "garg"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network", ["DepthResNet_18", "PackNetSlim01_1A", "PoseNet", "PoseResNet_18"]
 )

@@ -48,6 +48,7 @@ def test_tensors_of_another_kind_are_refused(layout, shape):
         layout(np.zeros(shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("golden_name", NAMES)
 def test_every_tensor_has_one_place_and_every_variable_one_tensor(golden_name):
     name, _, version = golden_name.partition("_")

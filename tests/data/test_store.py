@@ -81,6 +81,7 @@ def test_reading_needs_no_tensorflow(kitti):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_processes_that_build_at_once_share_one_set(kitti, tmp_path):
     options = kitti | {"data_dir": str(tmp_path)}
     code = (

@@ -10,6 +10,8 @@ from PIL import Image
 
 from packnet_jax.visualize import write_depth
 
+pytestmark = pytest.mark.slow
+
 ARGUMENTS = (cli.config_file("own_frames"), "--config.data.image_shape=64,96", "--output=checked")
 
 

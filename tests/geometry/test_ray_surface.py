@@ -86,6 +86,7 @@ def random_distances(shape, seed=0):
     return jnp.asarray(values, jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half_resolution", [False, True])
 @pytest.mark.parametrize("shape", [(20, 24), (48, 60), (33, 51)])
 def test_a_point_that_has_not_moved_projects_to_its_pixel(shape, half_resolution):
@@ -151,6 +152,7 @@ def random_scene(batch, shape, seed=0):
     return moved + jnp.asarray(random.normal(scale=0.1, size=(batch, 1, 1, 3)), jnp.float32), rays
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "window"), [((20, 37), 9), ((35, 18), 41), ((50, 52), 9), ((50, 52), 41)]
 )
@@ -203,6 +205,7 @@ def test_at_a_low_temperature_float32_keeps_up_with_float64():
     np.testing.assert_allclose(single, double, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_for_points_nowhere_and_far_away():
     _, rays = pinhole(12, 14)
     for distance in (0.0, 1e-6, 1e6):
@@ -272,6 +275,7 @@ def test_a_temperature_between_its_ends():
     np.testing.assert_allclose(softmax_temperature(1.0, end=1e-12), 1e-8, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half_resolution", [False, True])
 def test_at_the_fitting_temperature_projections_move_as_a_pinhole_s(half_resolution):
     """At the released one, in an image this small, their gradients hardly agree."""

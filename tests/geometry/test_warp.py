@@ -55,6 +55,7 @@ def test_agrees_with_a_naive_loop(padding_mode, shape):
         np.testing.assert_allclose(actual, expected, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding_mode", PADDING_MODES)
 @pytest.mark.parametrize("batch_shape", BATCH_SHAPES)
 def test_reading_at_pixel_centres_returns_the_image(batch_shape, padding_mode):
@@ -64,6 +65,7 @@ def test_reading_at_pixel_centres_returns_the_image(batch_shape, padding_mode):
     np.testing.assert_array_equal(sampled, image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding_mode", PADDING_MODES)
 def test_gradient_agrees_with_differences(padding_mode):
     with jax.enable_x64(True):
@@ -98,6 +100,7 @@ def test_unknown_padding_mode():
         sample_bilinear(random_image(), pixel_grid(2, 2), padding_mode="mirror")  # type: ignore
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_shape", BATCH_SHAPES)
 def test_warp_without_motion_returns_the_context(batch_shape):
     with jax.enable_x64(True):
@@ -111,6 +114,7 @@ def test_warp_without_motion_returns_the_context(batch_shape):
         np.testing.assert_allclose(warped, image, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_sideways_motion_shifts_a_flat_scene():
     """A step of one metre to the right moves a wall at depth f metres by one pixel."""
     image = random_image(shape=(4, 8))
@@ -121,6 +125,7 @@ def test_sideways_motion_shifts_a_flat_scene():
     np.testing.assert_allclose(warped[:, 0], 0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_depth_map_serves_several_contexts():
     contexts = random_image((2, 3))
     K = jnp.broadcast_to(jnp.array([[9.0, 0, 3.2], [0, 8, 1.9], [0, 0, 1]]), (2, 1, 3, 3))
@@ -167,6 +172,7 @@ def jitted_warp(padding_mode):
     return jax.jit(jax.grad(weighted_sum, (0, 1, 2), has_aux=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", [entry for entry in GOLDEN_WARPS if not meaningless(entry)])
 def test_golden_view_synthesis(entry, parity):
     golden = load("view_synthesis")

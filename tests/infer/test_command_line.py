@@ -6,6 +6,8 @@ import pytest
 from known_depth import write_picture
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def place(tmp_path):

@@ -75,6 +75,7 @@ def golden_step(settings):
     return jax.jit(jax.value_and_grad(objective, (0, 1), has_aux=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_golden(configuration, parity):
     """The reference's metric `photometric_loss` is the total, smoothness included."""
@@ -131,6 +132,7 @@ GOLDEN_MAPS = [
 GOLDEN_IMAGES = [f"pieces.image_scale{scale}" for scale in range(4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", range(4))
 def test_golden_maps(scale, parity):
     golden = load("photometric")
@@ -151,6 +153,7 @@ def test_golden_maps(scale, parity):
             parity.compare("funcs/photometric", entry, nchw(actual), golden[entry], tolerance=1e-4)
 
 
+@pytest.mark.slow
 def test_golden_photometric_error(parity):
     """From the reference's own warped images."""
     golden = load("photometric")
@@ -197,6 +200,7 @@ def identical_frames():
     return rgb, jnp.stack([rgb, rgb], axis=1)
 
 
+@pytest.mark.slow
 def test_identical_frames_without_motion_cost_nothing():
     result = jitted_loss()(*identical_frames(), constant_pyramid(0.1), K, STANDING)
     np.testing.assert_allclose(result.total, 0, atol=1e-4)
@@ -214,6 +218,7 @@ def gradient_step():
     return jax.jit(jax.value_and_grad(objective, (0, 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inv_depth", [0.0, 1e-6, 0.1, 1e6])
 @pytest.mark.parametrize("z", [0.0, 0.3, -1e3])
 @pytest.mark.parametrize("images", [identical_frames, random_images])
@@ -225,6 +230,7 @@ def test_gradients_are_finite(images, z, inv_depth):
     assert all(np.isfinite(gradient).all() for gradient in jax.tree.leaves(gradients))
 
 
+@pytest.mark.slow
 def test_automask_keeps_pixels_that_motion_explains():
     """The left half shows a passing wall, the right half is fixed to the camera."""
     step = 2
@@ -256,6 +262,7 @@ def test_two_contexts_agree_with_each_alone():
     np.testing.assert_allclose(both.maps.warped[:, 1], alone[1].maps.warped[:, 0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_is_masked_does_not_count():
     """At the finest scale exactly; at others pixels of the mask are picked."""
     rgb, rgb_context = random_images()
@@ -302,6 +309,7 @@ def test_both_rows_of_K_follow_the_width():
     assert np.abs(loss(*small, inv_depths, exact_K, motion).total - squeezed.total) > 1e-3
 
 
+@pytest.mark.slow
 def test_dropped_scales_receive_no_gradient():
     rgb, rgb_context = random_images()
 

@@ -55,6 +55,7 @@ def golden_step(configuration):
     return jax.jit(jax.value_and_grad(objective, (0, 1, 2), has_aux=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("configuration", "progress"), CASES)
 def test_golden(configuration, progress, parity):
     """The reference's metric `photometric_loss` is the total, smoothness included."""
@@ -134,6 +135,7 @@ def test_identical_frames_without_motion_cost_nothing():
     np.testing.assert_allclose(result.total, 0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_with_a_pinhole_s_rays_it_is_the_pinhole_s_loss():
     """Smooth images, since the softmax finds pixels to a tenth or so."""
     rgb, _, (inv_depth,) = random_batch()

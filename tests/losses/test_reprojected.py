@@ -18,6 +18,7 @@ SIDEWAYS = (0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
 FORWARD = (0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_sideways_motion_measures_inverse_depth():
     """f t |1/d^ - 1/d| pixels, wherever the pixel lies."""
     rng = np.random.default_rng(0)
@@ -46,6 +47,7 @@ def test_by_the_formula_for_one_pixel():
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_epipole_says_nothing_about_depth():
     centred = K.at[0, 0, 2].set(16.0).at[0, 1, 2].set(12.0)
     measured = jnp.zeros(SHAPE).at[0, 12, 16, 0].set(10.0)
@@ -76,6 +78,7 @@ def test_a_prediction_does_not_escape_by_leaving_the_picture():
     assert distance.max() > 500
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_whatever_the_prediction():
     measured = jnp.full(SHAPE, 10.0).at[0, :12].set(0.0)
     wild = jnp.linspace(0.0, 1e6, 24 * 32).reshape(SHAPE).at[0, 20].set(0.0)

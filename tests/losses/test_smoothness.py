@@ -25,6 +25,7 @@ GOLDEN_PIECES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", SCALES)
 def test_golden_pieces(scale, parity):
     golden = load("photometric")

@@ -30,6 +30,7 @@ def value_and_gradient(**options):
     return jax.jit(jax.value_and_grad(functools.partial(supervised_loss, **options)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "scales"), CONFIGURATIONS)
 def test_golden(method, scales, parity):
     golden = load("supervised")
@@ -56,6 +57,7 @@ def test_golden(method, scales, parity):
     assert compared == 1 + scales
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("comparison", COMPARISONS.values(), ids=COMPARISONS)
 def test_equal_maps_have_no_loss_and_no_gradient(comparison):
     rng = np.random.default_rng(0)

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from golden.arrays import load
 
 from packnet_jax.geometry.transforms import invert_transform, pose_vector_to_transform
@@ -9,6 +10,7 @@ from packnet_jax.losses.velocity import velocity_loss
 GOLDEN = ("loss", "grad_pred_vec")
 
 
+@pytest.mark.slow
 def test_golden(parity):
     golden = load("velocity")
     measured = jnp.stack([golden["gt_mat0"], golden["gt_mat1"]], axis=1)
@@ -35,6 +37,7 @@ def test_only_the_distance_counts():
     np.testing.assert_allclose(velocity_loss(shifted, predicted), 0.5 * distance, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_no_motion_is_finite():
     still = jnp.zeros((1, 2, 6))
     moved = pose_vector_to_transform(jnp.ones((1, 2, 6)))

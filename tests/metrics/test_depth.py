@@ -42,6 +42,7 @@ GOLDEN_METRICS = [
 GOLDEN_FITTING = {"scaled.resize": CASES["resize"], "scaled.topcenter": CASES["topcenter"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", GOLDEN_METRICS)
 def test_golden(entry, parity):
     """The reference averages over the batch, images without valid pixels counting as zeros."""

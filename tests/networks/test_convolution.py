@@ -27,6 +27,7 @@ def case(height, width, kernel=(3, 3), channels=3, outputs=4):
     return jnp.asarray(x), jnp.asarray(kernel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (1, 3), (3, 2)])
 @pytest.mark.parametrize("padding", [((1, 1), (2, 0)), ((0, 3), (1, 1)), ((-1, 2), (1, -2))])
 def test_a_product_of_matrices_equals_a_convolution(kernel, padding):

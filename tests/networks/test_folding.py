@@ -15,6 +15,8 @@ from packnet_jax.networks.packnet import PackNet
 from packnet_jax.networks.packnet_san import PackNetSAN
 from packnet_jax.sfm import fold_for_evaluation, infer_inv_depth
 
+pytestmark = pytest.mark.slow
+
 PACK_KERNELS = {
     f"pack{level}/{name}/{kind}"
     for level in range(1, 6)

@@ -47,6 +47,7 @@ def two_convolutions(x, kernel_3d, bias_3d, kernel_2d, bias_2d):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
 @pytest.mark.parametrize("features", [4, 8])
 @pytest.mark.parametrize("kernel_size", [3, 5])
@@ -58,6 +59,7 @@ def test_every_pixel_equals_that_of_two_convolutions(kernel_size, features, size
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel_size", [3, 5])
 def test_every_gradient_equals_that_of_two_convolutions(kernel_size):
     with jax.enable_x64(True):
@@ -91,6 +93,7 @@ def test_the_composed_kernel_spreads_one_pixel_further_on_each_side():
     assert composition.ones_kernel.shape == (3, 3, 1, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel_size", [3, 5])
 @pytest.mark.parametrize("features", [4, 8])
 def test_a_block_has_the_same_parameters_and_output_either_way(kernel_size, features):
@@ -138,6 +141,7 @@ PACKED = {
 """Packed images of PackNet01 at 192x640, a quarter in size, and their kernels."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, features",
     [
@@ -173,6 +177,7 @@ def test_gradients_of_a_block_are_the_same_either_way(name, features, monkeypatc
             np.testing.assert_allclose(actual[path], values, atol=1e-9 * scale, err_msg=str(path))
 
 
+@pytest.mark.slow
 def test_training_never_writes_eight_times_the_image():
     """Nor does its gradient: composed kernels have as many inputs as the packed image."""
     x = image(48, 160, 16, np.float32)

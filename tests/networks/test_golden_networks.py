@@ -18,6 +18,8 @@ from golden.networks import (
 )
 from golden.seeded import digest, load_manifest, seeded_state_dict
 
+pytestmark = pytest.mark.slow
+
 SLOW = (
     "DepthResNet_50",
     "PackNet01_1A",

@@ -56,6 +56,7 @@ def encoded(request, encoder, depth):
     return request.param, *apply(variables)
 
 
+@pytest.mark.slow
 def test_features_and_sites(parity, golden, encoded):
     mode, features, _ = encoded
     for level, found in enumerate(features):

@@ -18,6 +18,8 @@ from packnet_jax.networks.pose_net import PoseNet
 from packnet_jax.networks.pose_resnet import PoseResNet
 from packnet_jax.networks.ray_surface_resnet import RaySurfaceResNet
 
+pytestmark = pytest.mark.slow
+
 LEAST_P_VALUE = 1e-5  # about 60 kernels a network, fixed keys
 MAX_SAMPLES = 20_000
 

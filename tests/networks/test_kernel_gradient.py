@@ -27,6 +27,7 @@ def case(kernel, padding, channels, outputs, batch=2, dtype=np.float64):
     return x, kernel, jnp.asarray(rng.normal(size=y.shape), dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels, outputs", [(3, 4), (4, 3), (3, 3), (1, 2), (2, 1)])
 @pytest.mark.parametrize(
     "kernel, padding",

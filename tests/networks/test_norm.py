@@ -129,6 +129,7 @@ def eight():
     return x, where, BatchNorm().init(jax.random.key(1), x, train=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_selective", [False, True])
 def test_groups_are_as_many_batches_of_their_own(eight, is_selective):
     x, where, variables = eight

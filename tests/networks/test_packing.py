@@ -23,6 +23,7 @@ def test_packed_channels_are_ordered_by_channel_row_column():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 4, 5), (1, 6, 2, 16)])
 def test_channel_convolution_is_the_3d_convolution(shape):
     num_features = 3

@@ -43,6 +43,7 @@ def test_added_features_have_the_width_of_their_skip_connection(name, skip_width
         assert kernel.shape[2] == width + coarser_map
 
 
+@pytest.mark.slow
 def test_it_is_its_encoder_then_its_decoder_on_one_set_of_parameters():
     net = PackNet(widths=(16,) * 5, num_blocks=(1,) * 4, num_3d_features=4)
     rgb = jax.random.uniform(jax.random.key(0), (1, 32, 64, 3))
@@ -67,6 +68,7 @@ def test_it_is_its_encoder_then_its_decoder_on_one_set_of_parameters():
     assert names[0] | names[1] == set(variables["params"])
 
 
+@pytest.mark.slow
 def test_dropout_acts_in_training_only():
     block = ResidualConv(16, dropout=0.5)
     x = jax.random.uniform(jax.random.key(0), (1, 4, 4, 3))
@@ -80,6 +82,7 @@ def test_dropout_acts_in_training_only():
     np.testing.assert_array_equal(block.apply(variables, x, train=False), plain)
 
 
+@pytest.mark.slow
 def test_dropout_takes_whole_channels_of_the_shortcut_and_scales_the_rest():
     block = ResidualConv(64, dropout=0.25)
     x = jax.random.uniform(jax.random.key(0), (3, 4, 6, 3))

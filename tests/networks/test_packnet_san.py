@@ -12,6 +12,8 @@ from packnet_jax.networks import make_depth_net
 from packnet_jax.networks.packnet import PackNet, PackNetFeatures
 from packnet_jax.networks.packnet_san import PackNetSAN, feature_matching_loss
 
+pytestmark = pytest.mark.slow
+
 SMALL = dict(widths=(16,) * 5, num_blocks=(1, 1, 1, 1), pack_kernels=(3,) * 5)
 SHAPE = (2, 32, 64, 1)
 LEVELS = 5

@@ -108,6 +108,7 @@ def test_blocks_are_convolution_normalisation_activation(block, stride, activati
     np.testing.assert_allclose(block.apply(variables, x), y, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("block", "num_maps"),
     [(ConvNormElu(16, 3), 1), (Pack(16, 3, 4), 1), (ResidualConv(16), 4)],
@@ -215,6 +216,7 @@ def test_a_shortcut_is_the_input_where_the_shape_stays():
         assert y.shape == (1, 4 // stride, 6 // stride, features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("block", "last", "channels"), [(BasicBlock(8), "bn2", 8), (Bottleneck(2), "bn3", 8)]
 )
@@ -226,6 +228,7 @@ def test_a_block_whose_branch_is_silent_passes_its_input(block, last, channels):
     np.testing.assert_array_equal(block.apply(variables, x, train=False), nn.relu(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [BasicBlock(4, 2), Bottleneck(4, 2)])
 def test_a_strided_block_halves(block):
     x = random_maps(1, 4, 6, 8)
@@ -264,6 +267,7 @@ def decoder_with_heads(net, features, num_scales):
     return variables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "num_channels", "num_scales"), [(nn.sigmoid, 1, 4), (jnp.tanh, 3, 1)]
 )
@@ -316,6 +320,7 @@ def test_heads_start_at_the_inverse_depth_that_is_asked_for():
     np.testing.assert_allclose(nn.sigmoid(logits), 0.2, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_fresh_depth_starts_near_what_is_asked_for_over_a_whole_image():
     rgb = jax.random.uniform(jax.random.key(0), (1, 32, 64, 3))
     net = DepthResNet(18, initial_inv_depth=0.5)

@@ -30,6 +30,7 @@ def test_shapes_and_parameter_count(depth):
         assert count == load_manifest("RaySurfaceResNet_18")["num_parameters"] - unused_classifier
 
 
+@pytest.mark.slow
 def test_its_inverse_depth_is_depth_resnet_s_and_its_rays_lie_within_one():
     rgb = jax.random.uniform(jax.random.key(0), (1, 32, 64, 3))
     net = RaySurfaceResNet(initial_inv_depth=0.5)

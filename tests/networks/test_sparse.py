@@ -116,6 +116,7 @@ def test_normalisation_runs_over_the_occupied_sites():
     np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * features.var(0, ddof=1), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_block_pools_then_adds_its_branches_then_normalises():
     x = random_sites(1, 8, 8, 3, share=0.4)
     block = SparseBlock(4, 3)
@@ -166,6 +167,7 @@ def depth():
     return depth
 
 
+@pytest.mark.slow
 def test_moved_sites_give_moved_features(encoder, depth):
     """By 32 pixels, the stride of the coarsest features; statistics do not see where sites are."""
     encode, _ = encoder

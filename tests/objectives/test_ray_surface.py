@@ -18,6 +18,8 @@ from packnet_jax.objectives.ray_surface import ray_surface
 from packnet_jax.ray_template import RayTemplate
 from packnet_jax.sfm import Networks, predict
 
+pytestmark = pytest.mark.slow
+
 MODEL = ModelConfig(NetworkConfig("RaySurfaceResNet", "18"), NetworkConfig("PoseResNet", "18"))
 NEEDS = Needs(ray_surface=True)
 NETWORKS = Networks.from_config(MODEL, NEEDS)
@@ -48,7 +50,6 @@ def compiled():
     return seeded_variables(MODEL, (96, 96)), measure
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("progress", ["0", "0.5"])
 def test_the_step_equals_the_original(progress, parity):
     """At progress 0.5 the gradients differ by 23 % between the original's own precisions."""

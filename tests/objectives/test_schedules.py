@@ -44,6 +44,7 @@ def total(name, progress, loss=LOSS, given=None):
     return objective.measure(answers, given or batch(), progress)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["semi_supervised", "reprojected"])
 def test_measured_depth_joins_when_it_should(name):
     alone = total("self_supervised", 0.0).total
@@ -96,6 +97,7 @@ def test_with_depth_alone_there_is_nothing_self_supervised():
     assert measured.pictures.warped_context is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["self_supervised", "semi_supervised", "reprojected"])
 def test_pixels_outside_the_mask_do_not_count(name):
     mask = np.ones((4, *tiny.SHAPE, 1), np.float32)

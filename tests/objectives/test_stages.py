@@ -19,6 +19,8 @@ from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import make_train_step
 
+pytestmark = pytest.mark.slow
+
 NUM_STEPS = 4
 HALF = 0.5
 SMALL = LossConfig(num_scales=1, supervised_num_scales=1)

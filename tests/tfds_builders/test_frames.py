@@ -155,6 +155,7 @@ def test_poses_and_depth_are_kept_exactly(tmp_path):
     assert builder.info.metadata["has_depth"]
 
 
+@pytest.mark.slow
 def test_order_holds_when_the_build_spills_to_disk(tmp_path, monkeypatch):
     monkeypatch.setattr("tensorflow_datasets.core.shuffle.MAX_MEM_BUFFER_SIZE", 2000)
     # Keys far enough apart for forty frames to fall into several buckets.

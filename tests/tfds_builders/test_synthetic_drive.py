@@ -66,6 +66,7 @@ def _march(street: Street, centre: np.ndarray, direction: np.ndarray, frame: int
     return high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 5])
 def test_depth_agrees_with_marching_along_the_ray(seed):
     frame, rng = 3, np.random.default_rng(seed)

@@ -17,6 +17,8 @@ from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import make_train_step
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(
     scope="module",

@@ -31,6 +31,7 @@ def bad_signs(predictions, batch=None, depth_net=DEPTH_NET):
     return {name for name, value in found.items() if health.RULES[name].is_bad(float(value))}
 
 
+@pytest.mark.slow
 def test_healthy_predictions_show_no_sign():
     assert set(signs(predictions(), tiny.random_batch(), DEPTH_NET)) == set(health.RULES)
     assert not bad_signs(predictions())
@@ -96,6 +97,7 @@ def run(tmp_path, caplog, config, data=None):
     return [r.getMessage() for r in caplog.records if "health/" in r.getMessage()]
 
 
+@pytest.mark.slow
 def test_a_healthy_run_is_not_warned(tmp_path, caplog):
     assert not run(tmp_path, caplog, tiny.config(num_steps=15, log_every_steps=1))
 

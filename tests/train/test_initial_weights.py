@@ -15,6 +15,8 @@ from packnet_jax.sfm import Networks
 from packnet_jax.train import loop
 from packnet_jax.train.optim import make_optimizer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):

@@ -113,6 +113,7 @@ def test_the_dashboard_has_scalars_images_parameters_and_the_configuration(unbro
     assert "_hparams_/session_start_info" in events.summary_metadata
 
 
+@pytest.mark.slow
 def test_resume_is_bit_equal_to_an_unbroken_run(unbroken, tmp_path, monkeypatch):
     _, config, whole = unbroken
     real_step = loop.make_train_step
@@ -188,6 +189,7 @@ class Stopping:
         return self.examples[index]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_steps", [2, 4])
 def test_sigterm_ends_an_evaluation_which_the_next_start_makes_up_for(tmp_path, num_steps):
     config = tiny.config(num_steps=num_steps, eval_every_steps=2, checkpoint_every_steps=50)

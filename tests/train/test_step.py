@@ -18,6 +18,8 @@ from packnet_jax.train.optim import make_learning_rates, make_optimizer
 from packnet_jax.train.state import TrainState
 from packnet_jax.train.step import make_train_step
 
+pytestmark = pytest.mark.slow
+
 LOSS = LossConfig(num_scales=2)
 """Two scales compile in half the time of four."""
 GROUP_NETWORKS = Networks(tiny.TinyDepthNet("group"), tiny.TinyPoseNet())
