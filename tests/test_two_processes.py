@@ -72,9 +72,9 @@ def unbroken(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("killed", "moment"),
-    [
+    [  # after step 10, whose save has waited for that of step 5: so there is one to resume from
         pytest.param(0, after_steps(12), id="the first"),
-        pytest.param(1, during_save(7), id="saving", marks=pytest.mark.soak),
+        pytest.param(1, during_save(12), id="saving", marks=pytest.mark.soak),
     ],
 )
 def test_a_kill_of_one_ends_the_other_and_both_go_on_to_the_same_end(
