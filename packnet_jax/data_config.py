@@ -211,6 +211,7 @@ class DataConfig(SourceConfig):
     where decoding full pictures would hold up the accelerator (all but synthetic_drive)."""
     num_threads: int = within(4, 1)
     prefetch: int = within(8, 1)
+    """Batches that are ready or at work ahead of the step; at least one for each thread."""
 
     @property
     def train_sources(self) -> tuple[SourceConfig, ...]:

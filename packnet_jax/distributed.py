@@ -29,6 +29,9 @@ GRACE_SECONDS = 60
 
 PROBE_SECONDS = 2.0
 
+TASKS_OF_A_STEP = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
+"""Where Slurm and Open MPI say how many processes they have started."""
+
 NO_CLUSTER = ("coordinator_address should be defined", "must be called before any JAX calls")
 """What jax says where it detects none, or where a program has begun alone already."""
 
@@ -106,6 +109,8 @@ def connect(cluster: Cluster) -> None:
     cluster.check()
     is_told = cluster.coordinator is not None or "JAX_COORDINATOR_ADDRESS" in os.environ
     if cluster.mode == "off" or jax.distributed.is_initialized():
+        return
+    if cluster.mode == "auto" and not is_told and _is_only_task():
         return
     # Its handler would take SIGTERM from ours, and do nothing until a loop asks jax.
     jax.config.update("jax_enable_preemption_service", False)
@@ -272,6 +277,12 @@ def _processes(numbers: Sequence[str]) -> str:
         return f"process {numbers[0]}"
     more = f" and {len(numbers) - 4} more" if numbers[4:] else ""
     return f"processes {', '.join(numbers[:4])}{more}"
+
+
+def _is_only_task() -> bool:
+    """Whether Slurm or Open MPI has started this process alone, such as in a shell of `srun --pty`:
+    jax would give it one of the machine's GPUs, as it does where each has a process."""
+    return {os.environ[name] for name in TASKS_OF_A_STEP if name in os.environ} == {"1"}
 
 
 def _is_address(text: str) -> bool:

@@ -7,6 +7,8 @@ any case: the compiler sums over devices.
 """
 
 import functools
+import importlib.metadata
+import importlib.util
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +16,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from packnet_jax.errors import ConfigError
@@ -27,6 +30,8 @@ MIN_SHARDED_SIZE = 2**14
 def make_mesh(num_devices: int | None = None, *, fsdp: int = 1) -> Mesh:
     """A mesh `(data, fsdp)` over all devices of all processes, or over the first `num_devices`.
 
+    Warns if these are CPUs although jax was installed for something faster.
+
     Args:
         fsdp: how many devices, next to each other, share parameters and optimiser state.
 
@@ -34,6 +39,7 @@ def make_mesh(num_devices: int | None = None, *, fsdp: int = 1) -> Mesh:
         ConfigError: the devices do not fall into groups of `fsdp`.
     """
     devices = np.array(jax.devices()[:num_devices])
+    _warn_of_missing_accelerator(devices.flat[0].platform)
     if devices.size % fsdp:
         raise ConfigError(
             f"config.train.fsdp: given {fsdp}, but {devices.size} devices can not be split into "
@@ -41,6 +47,22 @@ def make_mesh(num_devices: int | None = None, *, fsdp: int = 1) -> Mesh:
         )
     axis_types = (AxisType.Auto, AxisType.Auto)
     return Mesh(devices.reshape(-1, fsdp), (DATA_AXIS, FSDP_AXIS), axis_types=axis_types)
+
+
+def _warn_of_missing_accelerator(platform: str) -> None:
+    """jax goes on with CPUs where it finds no other device, and says nothing."""
+    plugins = [plugin.name for plugin in importlib.metadata.entry_points(group="jax_plugins")]
+    if importlib.util.find_spec("libtpu") is not None:
+        plugins.append("libtpu")
+    chosen = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+    if platform == "cpu" and plugins and not chosen:
+        logging.warning(
+            "This runs on the CPU: %s is installed, but jax finds no device for it. Look whether "
+            "the driver sees one (nvidia-smi), and whether the container was given it. "
+            "JAX_PLATFORMS=cuda,cpu or tpu,cpu makes that an error, JAX_PLATFORMS=cpu says that it "
+            "is meant",
+            " and ".join(plugins),
+        )
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

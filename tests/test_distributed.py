@@ -221,6 +221,31 @@ def test_processes_detected_through_slurm_work_together_until_one_fails(tmp_path
     assert started[0].returncode != 0
 
 
+@pytest.mark.parametrize(
+    ("variables", "alone"),
+    [
+        ({"SLURM_NTASKS": "1"}, True),
+        ({"SLURM_NTASKS": "1", "OMPI_COMM_WORLD_SIZE": "1"}, True),
+        ({"SLURM_NTASKS": "1", "OMPI_COMM_WORLD_SIZE": "2"}, False),  # mpirun within an allocation
+        ({"SLURM_NTASKS": "2"}, False),
+        ({}, False),
+    ],
+)
+def test_the_only_task_of_a_step_is_no_cluster(variables, alone, monkeypatch):
+    """Where jax is not asked to join, it gives all of a machine's devices to the one process."""
+    for name in distributed.TASKS_OF_A_STEP:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    joined = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **given: joined.append(given))
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: False)
+    distributed.connect(Cluster("auto"))
+    assert len(joined) == (not alone)
+    distributed.connect(Cluster("on"))
+    assert len(joined) == 1 + (not alone)
+
+
 def test_flags_of_several_processes_are_checked_before_anything_is_imported(tmp_path):
     output = cli.run("main", cli.config_file("demo"), "--num_processes=2", cwd=tmp_path, status=2)
     assert "--num_processes given without --coordinator, --process_id" in output

@@ -17,7 +17,12 @@ from packnet_jax import config as config_lib
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 SHELL = [text for language, text in BLOCKS if language in ("", "bash")]
-PREPARE, MANIFEST = (yaml.safe_load(text) for language, text in BLOCKS if language == "yaml")
+VOLUME, CLAIM, PREPARE, MANIFEST = (
+    document
+    for language, text in BLOCKS
+    if language == "yaml"
+    for document in yaml.safe_load_all(text)
+)
 LINES = [
     *(line for text in SHELL for line in text.replace("\\\n", " ").split("\n")),
     " ".join(
@@ -98,3 +103,25 @@ def test_the_job_set_starts_one_process_for_each_of_its_machines():
     assert int(arguments["--config.train.batch_size"]) % gpus == 0
     volumes = {volume["name"] for volume in spec["template"]["spec"]["volumes"]}
     assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+
+
+def test_pods_mount_the_volume_that_the_page_makes():
+    assert CLAIM["spec"]["volumeName"] == VOLUME["metadata"]["name"]
+    assert CLAIM["spec"]["storageClassName"] == VOLUME["spec"]["storageClassName"]
+    assert CLAIM["spec"]["accessModes"] == VOLUME["spec"]["accessModes"] == ["ReadWriteMany"]
+    (job,) = MANIFEST["spec"]["replicatedJobs"]
+    for pod in (PREPARE["spec"]["template"], job["template"]["spec"]["template"]):
+        claims = [
+            v["persistentVolumeClaim"] for v in pod["spec"]["volumes"] if v["name"] == "shared"
+        ]
+        assert claims == [{"claimName": CLAIM["metadata"]["name"]}]
+
+
+def test_no_recipe_goes_on_without_its_accelerators():
+    """Where they are hundreds of dollars an hour, training on their CPUs is no help."""
+    (job,) = MANIFEST["spec"]["replicatedJobs"]
+    (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "JAX_PLATFORMS", "value": "cuda,cpu"} in container["env"]
+    large = [text for text in SHELL if "--config.train.batch_size=256" in text]
+    assert len(large) == 2  # Slurm, TPU
+    assert all(re.search("JAX_PLATFORMS=(cuda|tpu),cpu", text) for text in large)

@@ -56,6 +56,23 @@ def test_the_only_process_makes_every_row_and_each_device_holds_some(fsdp):
     ]
 
 
+@pytest.mark.parametrize("meant", [False, True])
+def test_a_cpu_in_place_of_what_jax_was_installed_for_is_told(meant, monkeypatch, tmp_path, caplog):
+    installed = tmp_path / "jax_tractor_plugin-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: jax-tractor-plugin\n")
+    (installed / "entry_points.txt").write_text("[jax_plugins]\ntractor = jax_plugins.tractor\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+    jax.config.update("jax_platforms", before if meant else None)
+    try:
+        sharding.make_mesh()
+    finally:
+        jax.config.update("jax_platforms", before)
+    told = "runs on the CPU: tractor is installed" in caplog.text
+    assert told == (not meant)
+
+
 def test_devices_that_do_not_fall_into_groups_are_refused():
     with pytest.raises(ConfigError, match=r"train\.fsdp: given 3, but 4 devices"):
         sharding.make_mesh(4, fsdp=3)

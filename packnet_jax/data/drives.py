@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 
 from packnet_jax.config import Config
+from packnet_jax.data.ahead import read_ahead
 from packnet_jax.data.resized import check_framing, frame_picture
 from packnet_jax.data.sources import open_source
 from packnet_jax.data.store import FrameStore, Framing
@@ -57,7 +58,7 @@ class DriveSet:
         framing: which part of every picture, at which size.
         min_length: frames of the shortest drive that is kept; `left_out` names the others.
         num_threads: threads that prepare frames ahead; 0 for none.
-        prefetch: how many are prepared ahead, at most.
+        prefetch: how many are prepared ahead, at most, or one for each thread.
 
         Raises:
             DataError: the store has no poses, no drive is long enough, or its pictures can not be
@@ -90,9 +91,7 @@ class DriveSet:
             )
         self._store = store
         self._framing = framing
-        self._read_options = grain.ReadOptions(
-            num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0
-        )
+        self._read_options = read_ahead(num_threads, prefetch)
 
     def frames(self, drive: Drive) -> Iterator[DriveFrame]:
         """The frames of a drive, each once, in order."""

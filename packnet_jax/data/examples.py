@@ -6,6 +6,7 @@ from typing import NamedTuple
 import grain
 import numpy as np
 
+from packnet_jax.data.ahead import read_ahead
 from packnet_jax.data.resized import ResizeDepth, check_framing, check_input_depth, frame_picture
 from packnet_jax.data.store import FrameStore, Framing, StoredFrame
 from packnet_jax.data.transforms import resize_depth, to_float
@@ -75,7 +76,7 @@ class EvalPipeline:
             none.
         resize_input_depth: brings it from the crop's size to `image_shape`.
         num_threads: threads that prepare examples ahead; 0 for none.
-        prefetch: how many are prepared ahead, at most.
+        prefetch: how many are prepared ahead, at most, or one for each thread.
 
         Raises:
             DataError: the store's pictures can not be cropped or sized so, or it lacks the feature.
@@ -86,9 +87,7 @@ class EvalPipeline:
         self._resize_input_depth = resize_input_depth
         check_framing(store, self._framing)
         check_input_depth(store, input_depth_feature)
-        self._read_options = grain.ReadOptions(
-            num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0
-        )
+        self._read_options = read_ahead(num_threads, prefetch)
 
     def __len__(self) -> int:
         return len(self._store.targets)

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from packnet_jax.batch import Batch
+from packnet_jax.data.ahead import read_ahead
 from packnet_jax.data.meter import BatchIterator, SampleMeter
 from packnet_jax.data.mix import Mix
 from packnet_jax.data.order import SampleOrder
@@ -86,7 +87,7 @@ class TrainPipeline:
         with_stereo: whether they hold the other eye's image.
         input_depths: of each store, what becomes `Batch.input_depth`; () for none.
         num_threads: threads that prepare batches ahead in `iterate`; 0 for none.
-        prefetch: how many batches are prepared ahead, at most.
+        prefetch: how many batches are prepared ahead, at most, or one for each thread.
         cache_resized: keep each frame in memory once it is decoded and resized (3 h w bytes).
         stack_cameras: keep what a rig's cameras took at one moment together, in order, in one
             batch of one process; each camera's jitter is its own.
@@ -150,9 +151,7 @@ class TrainPipeline:
         self.batch_size = batch_size
         self._meter = SampleMeter()
         self._shuffle = shuffle
-        self._read_options = grain.ReadOptions(
-            num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0
-        )
+        self._read_options = read_ahead(num_threads, prefetch)
 
     def __len__(self) -> int:
         """Number of different samples."""
