@@ -44,6 +44,11 @@ def _in_turn(sets: Sequence[Iterable[EvalExample]]) -> Iterator[EvalExample]:
         yield from (example for example in group if example is not None)
 
 
+def baseline_name(dataset: str) -> str:
+    """Of the report about a set of evaluation."""
+    return f"{dataset}.median_depth_map"
+
+
 def median_depth_map(depths: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "h w"]:
     """The per-pixel median of depth maps: what can be predicted without looking.
 

@@ -10,6 +10,7 @@ another name and renames when all is there, so a kill at any moment leaves the c
 """
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +20,8 @@ from flax.traverse_util import flatten_dict
 
 from packnet_jax import config as config_lib
 from packnet_jax import distributed
-from packnet_jax.digests import raise_if_damaged, write_digests
-from packnet_jax.errors import CheckpointError, first_line
+from packnet_jax.digests import has_digests, raise_if_damaged, write_digests
+from packnet_jax.errors import CheckpointError, DamagedCheckpointError, first_line
 from packnet_jax.quiet import without_warnings
 
 VARIABLES, TRAINING, CONFIG, ORIGIN = "variables", "training", "config", "origin"
@@ -105,6 +106,23 @@ def read_config(checkpoint: Path) -> StoredRun:
     folder = _step_folder(checkpoint)
     raise_if_damaged(folder, CONFIG)
     return StoredRun(folder, config_lib.resolve(_read_json(folder / CONFIG)), int(folder.name))
+
+
+def resumed_config(workdir: Path) -> dict[str, Any] | None:
+    """The fields of the configuration that a run's newest checkpoint was trained with.
+
+    Of damaged ones the checkpoint before says it. None where there is nothing to resume.
+
+    Raises:
+        CheckpointError: it can not be read here.
+    """
+    for folder in reversed(_step_folders(workdir.expanduser().resolve() / CHECKPOINTS)):
+        if (folder / TRAINING).is_dir():
+            with suppress(DamagedCheckpointError):
+                if has_digests(folder):  # if not, restoring will warn of it
+                    raise_if_damaged(folder, CONFIG)
+                return _read_json(folder / CONFIG)
+    return None
 
 
 def read_origin(step_folder: Path) -> dict[str, Any]:
@@ -202,11 +220,17 @@ def _step_folder(checkpoint: Path) -> Path:
     if (checkpoint / VARIABLES).is_dir():
         return checkpoint
     for folder in (checkpoint / CHECKPOINTS, checkpoint):
-        if folder.is_dir():
-            steps = [p for p in folder.iterdir() if p.name.isdigit() and (p / VARIABLES).is_dir()]
-            if steps:
-                return max(steps, key=lambda p: int(p.name))
+        if steps := _step_folders(folder):
+            return steps[-1]
     raise CheckpointError(
         f"--checkpoint: no checkpoint at {checkpoint}; give the --workdir of a training run, or "
         f"one of the folders in its {CHECKPOINTS}/"
     )
+
+
+def _step_folders(folder: Path) -> list[Path]:
+    """Of all checkpoints in it, oldest first."""
+    if not folder.is_dir():
+        return []
+    steps = [p for p in folder.iterdir() if p.name.isdigit() and (p / VARIABLES).is_dir()]
+    return sorted(steps, key=lambda p: int(p.name))

@@ -1,5 +1,7 @@
 """A run's checkpoints: which of them stay, how a run resumes, what becomes of damaged ones."""
 
+import math
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,14 +28,18 @@ from packnet_jax.digests import (
     raise_if_others_damaged,
     write_digests,
 )
-from packnet_jax.errors import CheckpointError, first_line, reason
+from packnet_jax.errors import CheckpointError, DamagedCheckpointError, first_line, reason
 from packnet_jax.quiet import without_warnings
+
+OUTDATED = "outdated"
+"""Where checkpoints that do not stay are moved, all at once, before they are deleted there."""
 
 
 class _Manager(ocp.CheckpointManager):
     """One whose saves fail at once on the process where something fails.
 
-    Orbax tells only after a barrier, to which others come once this process has saved.
+    Orbax tells only after a barrier, to which others come once this process has saved. And a
+    checkpoint that can not be deleted would be a failure to save the next one.
     """
 
     failure: Exception | None = None
@@ -48,6 +54,7 @@ class _Manager(ocp.CheckpointManager):
             self.failure = error
             raise
         super()._finalize(step, steps_to_remove)
+        delete_outdated(Path(self.directory))
 
     def raise_failure(self) -> None:
         """Raises what the last save has failed with, if it has."""
@@ -73,10 +80,12 @@ class Checkpointer:
             ),
         ]
         self.folder = workdir.resolve() / CHECKPOINTS
+        self._monitor = monitor
         self._unconfirmed: list[int] = []
         self._saving = 0
         with _clear_errors(self.folder, "opened"):
             remove_unfinished(self.folder)
+            delete_outdated(self.folder)
             if distributed.is_first():  # Orbax reads the metrics of all of them
                 _set_aside_with_damaged_metrics(self.folder)
             distributed.meet("damaged checkpoints are set aside")
@@ -88,6 +97,7 @@ class Checkpointer:
                     # not know its best checkpoints and delete them.
                     best_fn=lambda metrics: metrics[monitor],
                     step_format_fixed_length=STEP_DIGITS,
+                    todelete_subdir=OUTDATED,
                     # Called when all files are there, before the folder gets its name.
                     async_options=ocp.AsyncOptions(post_finalization_callback=self._write_digests),
                 ),
@@ -127,11 +137,22 @@ class Checkpointer:
     ) -> None:
         """Saves in the background, unless this step is saved already.
 
+        Args:
+            metrics: of its evaluation. If `monitor` is not finite, it is none of the best.
+
         Raises:
             CheckpointError: this one, or the one before, can not be written.
         """
         if step in self._manager.all_steps():
             return
+        if metrics is not None and not math.isfinite(metrics[self._monitor]):
+            logging.warning(
+                "Step %d: %s is %s, so that its checkpoint is none of the best",
+                step,
+                self._monitor,
+                metrics[self._monitor],
+            )
+            metrics = None  # Orbax would sort by it
         self.wait()  # Orbax would, too
         self._saving = step
         # Orbax warns that some checkpoints carry no metrics.
@@ -223,18 +244,20 @@ class Checkpointer:
         """The newest step beside these; what it finds damaged becomes one of them.
 
         Raises:
-            CheckpointError: there is no other, and some are damaged.
+            CheckpointError: there is no other, and some are damaged; or one can not be read here.
         """
         for step in reversed(self.steps()):
             if step in damaged:
                 continue
             folder = self.step_folder(step)
+            if not (folder / TRAINING).is_dir():
+                why = "weights from elsewhere, with no training to go on"
+                self._note_damage(damaged, step, why)
+                continue
             try:
-                if not (folder / TRAINING).is_dir():
-                    raise CheckpointError("weights from elsewhere, with no training to go on")
                 raise_if_damaged(folder, VARIABLES, TRAINING)
                 return step
-            except CheckpointError as error:
+            except DamagedCheckpointError as error:
                 self._note_damage(damaged, step, str(error))
         if damaged:
             raise CheckpointError(_none_whole(self.folder, damaged))
@@ -263,20 +286,30 @@ class Checkpointer:
         self._manager.reload()
 
 
+def delete_outdated(checkpoints: Path) -> None:
+    """Deletes what does not stay; what can not be deleted is told, and tried again next time."""
+    folder = checkpoints / OUTDATED
+    if distributed.is_first() and folder.exists():
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            logging.warning("%s can not be deleted (%s)", folder, reason(error))
+
+
 def _set_aside_with_damaged_metrics(checkpoints: Path) -> None:
     """Renames those of which small files have changed: metrics, configuration, origin.
 
     Arrays are not looked at: that takes long, and only one checkpoint will be restored.
 
     Raises:
-        CheckpointError: nothing would be left.
+        CheckpointError: nothing would be left; or one can not be read here.
     """
     folders = [p for p in checkpoints.glob("[0-9]" * STEP_DIGITS) if p.is_dir()]
     damaged: dict[int, str] = {}
     for folder in sorted(folders):
         try:
             raise_if_others_damaged(folder, VARIABLES, TRAINING)
-        except CheckpointError as error:
+        except DamagedCheckpointError as error:
             damaged[int(folder.name)] = str(error)
             logging.error("Checkpoint %s can not be used: %s", folder, error)
     if damaged and len(damaged) == len(folders):

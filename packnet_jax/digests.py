@@ -11,12 +11,15 @@ from pathlib import Path
 
 from absl import logging
 
-from packnet_jax.errors import CheckpointError
+from packnet_jax.errors import CheckpointError, DamagedCheckpointError
 
 SUMS = "SHA256SUMS"
 """Beside what it lists; `sha256sum --check SHA256SUMS` checks it by hand."""
 
 LINE = re.compile("([0-9a-f]{64})  (.+)")
+
+GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+"""What damage does to a file. Any other error of the system tells of this machine or the disk."""
 
 
 def write_digests(folder: Path) -> None:
@@ -43,7 +46,8 @@ def raise_if_damaged(folder: Path, *items: str) -> None:
     """Compares the files of these subfolders with their digests; a warning if there are none.
 
     Raises:
-        CheckpointError: some are not as they were written.
+        DamagedCheckpointError: some are not as they were written.
+        CheckpointError: some can not be read here.
     """
     if not has_digests(folder):
         logging.warning("%s has no %s (it is of an earlier version): not checked", folder, SUMS)
@@ -60,7 +64,8 @@ def raise_if_others_damaged(folder: Path, *items: str) -> None:
     """Compares the files of all other subfolders; quick where these are the large ones.
 
     Raises:
-        CheckpointError: some are not as they were written.
+        DamagedCheckpointError: some are not as they were written.
+        CheckpointError: some can not be read here.
     """
     if not has_digests(folder):
         return
@@ -70,10 +75,18 @@ def raise_if_others_damaged(folder: Path, *items: str) -> None:
         raise _damaged(folder, damage)
 
 
-def _damaged(folder: Path, damage: list[str]) -> CheckpointError:
+def _damaged(folder: Path, damage: list[str]) -> DamagedCheckpointError:
     listed = ", ".join(damage[:3]) + (f", and {len(damage) - 3} more" if damage[3:] else "")
-    return CheckpointError(
+    return DamagedCheckpointError(
         f"{folder} is damaged: {listed}. Take another checkpoint beside it, or a copy"
+    )
+
+
+def _unreadable(folder: Path, name: str, error: OSError) -> CheckpointError:
+    return CheckpointError(
+        f"{folder}: {name} can not be read here ({error.strerror}), so that nobody knows whether "
+        "the checkpoint is damaged. Look for permissions and the disk, and start the same command "
+        "again; a checkpoint whose folder is renamed is passed over"
     )
 
 
@@ -81,12 +94,14 @@ def _expected(folder: Path) -> dict[str, str]:
     """The listed digests by name.
 
     Raises:
-        CheckpointError: the list itself is damaged.
+        DamagedCheckpointError: the list itself is damaged.
     """
     try:
         lines = (folder / SUMS).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (*GONE, UnicodeDecodeError) as error:
         raise _damaged(folder, [f"{SUMS} can not be read ({error})"]) from error
+    except OSError as error:
+        raise _unreadable(folder, SUMS, error) from error
     expected = {match[2]: match[1] for line in lines if (match := LINE.fullmatch(line))}
     if len(expected) < len(lines):
         raise _damaged(folder, [f"{SUMS} has lines that are no digests"])
@@ -99,8 +114,10 @@ def _find_damage(folder: Path, expected: dict[str, str], names: Iterable[str]) -
     for name in sorted(names):
         try:
             found = _digest(folder / name)
-        except OSError as error:
+        except GONE as error:
             damage.append(f"{name} can not be read ({error.strerror})")
+        except OSError as error:
+            raise _unreadable(folder, name, error) from error
         else:
             if name not in expected:
                 damage.append(f"{name} is not listed in {SUMS}")

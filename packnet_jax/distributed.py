@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -101,7 +102,8 @@ def connect(cluster: Cluster) -> None:
     """Meets the other processes, if there are any; before jax is used for anything else.
 
     Raises:
-        ConfigError: `mode` is "on", and there is no cluster.
+        ConfigError: `mode` is "on", and there is no cluster; or the processes have not all as many
+            devices.
         DistributedError: not all processes came in time, or jax can not join them.
     """
     import jax
@@ -125,6 +127,7 @@ def connect(cluster: Cluster) -> None:
     if not finished:
         raise DistributedError(_missing_peer(cluster, time.monotonic() - began))
     if error is None:
+        _check_devices()
         return
     if not is_told and any(words in str(error) for words in NO_CLUSTER):
         if cluster.mode == "on":
@@ -140,6 +143,19 @@ def connect(cluster: Cluster) -> None:
         "the port is free on the coordinator's host and that every process was started with the "
         "same --coordinator and --num_processes; to run this process alone: --distributed=off"
     ) from error
+
+
+def _check_devices() -> None:
+    """jax's messages between processes, and its shares of a batch, need as many on each."""
+    import jax
+
+    found = Counter(device.process_index for device in jax.devices())
+    if len(set(found.values())) > 1:
+        listed = ", ".join(f"{found[number]} in process {number}" for number in sorted(found))
+        raise ConfigError(
+            f"the processes of this run have not all as many devices: {listed}. Look what each "
+            "machine shows (nvidia-smi, CUDA_VISIBLE_DEVICES), and give all the same number"
+        )
 
 
 def check_alone(problem: str, why: str) -> None:

@@ -24,6 +24,10 @@ class CheckpointError(PacknetError):
     """A checkpoint is missing, damaged, or does not fit the networks."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint's files are not as they were written: another one is to be taken."""
+
+
 class TrainingError(PacknetError):
     """Training can not go on, for example after too many non-finite losses in a row."""
 

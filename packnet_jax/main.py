@@ -125,22 +125,13 @@ def _train(config: config_lib.Config, workdir: Path) -> None:
 
     compilation.keep_compiled()
     try:
-        runs.train_run(
+        stopped_by = runs.train_run(
             config, workdir=workdir, allow_changes=ALLOW_CHANGES.value, debug=DEBUG.value
         )
     except Preempted as before_any_step:
         raise Preempted(STOPPED_STATUS.value) from before_any_step
-    if STOPPED_STATUS.value and _was_stopped(workdir):
+    if stopped_by is not None and STOPPED_STATUS.value:
         raise SystemExit(STOPPED_STATUS.value)
-
-
-def _was_stopped(workdir: Path) -> bool:
-    """Whether the run that has just ended did so before its last step, in every process's eyes."""
-    from packnet_jax.events import read_events
-
-    with distributed.first_goes_ahead("how the run ended"):  # it alone writes that
-        ends = [event for event in read_events(workdir) if event["kind"] == "end"]
-    return ends[-1]["reason"] != "last step"
 
 
 def _evaluate(checkpoint: Path, workdir: Path) -> None:

@@ -13,12 +13,12 @@ from flax import linen as nn
 
 from packnet_jax import checkpoint, distributed, sharding
 from packnet_jax import config as config_lib
-from packnet_jax.baseline import median_inv_depth
+from packnet_jax.baseline import baseline_name, median_inv_depth
 from packnet_jax.config import Config, NetworkConfig, SaveConfig
 from packnet_jax.convert.initial import with_initial_weights
 from packnet_jax.data.drives import open_drives
 from packnet_jax.data.open import DataSets, EvalSet, open_data_sets, open_evaluations
-from packnet_jax.errors import CheckpointError, ConfigError
+from packnet_jax.errors import ConfigError
 from packnet_jax.eval_config import Given, for_evaluation
 from packnet_jax.eval_files import DepthFiles
 from packnet_jax.evaluate import evaluate_constant, evaluate_sets
@@ -28,7 +28,7 @@ from packnet_jax.pose_report import PoseReport
 from packnet_jax.provenance import shared_conditions, start_conditions, versions
 from packnet_jax.ray_template import RUN_TEMPLATE, save_template
 from packnet_jax.report import Report
-from packnet_jax.run_changes import changes_between
+from packnet_jax.run_changes import check_changes
 from packnet_jax.sfm import Networks, takes_input_depth
 from packnet_jax.signals import leave_on_sigterm
 from packnet_jax.train.loop import train
@@ -39,21 +39,23 @@ from packnet_jax.workdir import make_workdir, only_run, system_errors_named
 
 def train_run(
     config: Config, *, workdir: Path, allow_changes: bool = False, debug: bool = False
-) -> None:
+) -> signal.Signals | None:
     """Trains (or resumes), evaluates, and says where everything is.
 
-    What happens is also in `events.jsonl` in the workdir. Returns after the last step, or when
-    SIGTERM has asked to stop and everything is saved.
+    What happens is also in `events.jsonl` in the workdir.
 
     Args:
         allow_changes: whether a run is resumed with a configuration that gives its parameters
             another meaning.
         debug: stop at the first step that is not finite, and name the operation that made it so.
 
+    Returns:
+        None after the last step, or SIGTERM, if that has asked to stop; everything is saved.
+
     Raises:
         PacknetError: something in the configuration, data or workdir does not fit; before any
             compilation.
-        SystemExit: Ctrl-C has asked to stop.
+        SystemExit: Ctrl-C has asked to stop; everything is saved.
     """
     if debug:
         distributed.check_alone(
@@ -83,7 +85,10 @@ def train_run(
         prepare_run(workdir, config, allow_changes=allow_changes)
         if not checkpoint.has_checkpoint(workdir):
             check_initial_weights(config, networks)
-        _train(config, networks, workdir, mesh, events, debug=debug)
+        stopped_by = _train(config, networks, workdir, mesh, events, debug=debug)
+    if stopped_by == signal.SIGINT:
+        raise SystemExit(128 + stopped_by)
+    return stopped_by
 
 
 def _train(
@@ -94,7 +99,8 @@ def _train(
     events: EventLog,
     *,
     debug: bool,
-) -> None:
+) -> signal.Signals | None:
+    """Returns which signal has stopped the run before its end, if one has."""
     rows = sharding.local_rows(mesh, config.train.batch_size)
     with distributed.first_goes_ahead("data sets"):  # which builds what there is not yet
         data = open_data_sets(config, rows=rows)
@@ -107,9 +113,7 @@ def _train(
     if outcome.stopped_by is not None:
         message = f"stopped by {outcome.stopped_by.name}; the same command resumes"
         events.tell("end", f"{message} --workdir={workdir}", reason=outcome.stopped_by.name)
-        if outcome.stopped_by == signal.SIGTERM:
-            return  # as asked: a scheduler sees no failure
-        raise SystemExit(128 + outcome.stopped_by)
+        return outcome.stopped_by
     if outcome.num_steps == 0 and not outcome.reports:
         print("Nothing to do: the run has reached its last step already.")
     elif config.eval.median_baseline and outcome.reports:
@@ -122,6 +126,7 @@ def _train(
         print(f"Pictures     {pictures}")
     print(f"Dashboard    tensorboard --logdir {workdir}")
     events.tell("end", "the last step is done", reason="last step", step=int(outcome.state.step))
+    return None
 
 
 def evaluate_run(given: Given, checkpoint_path: Path, *, workdir: Path) -> tuple[Report, ...]:
@@ -250,7 +255,7 @@ def score_baseline(
         baseline = evaluate_constant(
             inv_depth,
             evaluation.examples,
-            dataset=f"{evaluation.name}.median_depth_map",
+            dataset=baseline_name(evaluation.name),
             step=report.step,
             config=config.eval,
         )
@@ -278,59 +283,38 @@ def check_initial_weights(config: Config, networks: Networks) -> None:
 
 
 def prepare_run(workdir: Path, config: Config, *, allow_changes: bool) -> None:
-    """Writes `config.json` and `versions.json`, beside what they were.
+    """Compares with what the run in the workdir was trained with, if there is something to resume;
+    writes `config.json` and `versions.json`.
 
     Raises:
         ConfigError: the workdir holds a run whose parameters would get another shape or meaning.
     """
-    path = workdir / "config.json"
-    if path.exists():
-        _check_changes(path, config, allow_changes=allow_changes)
+    earlier = checkpoint.resumed_config(workdir)
+    if earlier is not None:
+        check_changes(workdir, earlier, config, allow_changes=allow_changes)
     if not distributed.is_first():
         return
     raw = config_lib.to_json_dict(config)
-    write_atomically(path, json.dumps(raw, indent=1).encode() + b"\n")
+    write_atomically(workdir / "config.json", json.dumps(raw, indent=1).encode() + b"\n")
     described = json.dumps(versions(), indent=1).encode() + b"\n"
     write_atomically(workdir / "versions.json", described)
-
-
-def _check_changes(path: Path, config: Config, *, allow_changes: bool) -> None:
-    """Refuses what gives parameters another shape or meaning, unless allowed; names the rest."""
-    try:
-        earlier = json.loads(path.read_text())
-        if not isinstance(earlier, dict):
-            raise ValueError("it holds no fields")
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged ({error}); move it away to go on") from error
-    changes = changes_between(earlier, config)
-    binding = [change for change in changes if change.is_binding]
-    if binding and not allow_changes:
-        listed = "\n  ".join(map(str, binding))
-        others = "".join(f"\n  {change}" for change in changes if not change.is_binding)
-        raise ConfigError(
-            f"--workdir: {path.parent} holds a run with another configuration, in which parameters "
-            f"have another shape or meaning:\n  {listed}\n"
-            + (f"Also changed, which alone would do no harm:{others}\n" if others else "")
-            + "Choose another workdir (--config.init.model=DIR starts from this run's weights), "
-            "or go on nevertheless with --allow_changes"
-        )
-    for change in changes:
-        logging.warning(
-            "Resuming with config.%s = %r (was %r)", change.field, change.after, change.before
-        )
 
 
 def _tell_start(config: Config, data: DataSets, workdir: Path, events: EventLog) -> None:
     """Says under which conditions, and whether the data are those of the last start."""
     before = [event for event in read_events(workdir) if event["kind"] == "start"]
     conditions = start_conditions(config, data)
-    if before and before[-1].get("data") != conditions["data"]:
-        logging.warning(
-            "The data sets are not those of the last start (%s there, %s now): the same steps see "
-            "other samples",
-            before[-1].get("data"),
-            conditions["data"],
-        )
+    consequences = {"train": "the same steps see other samples", "eval": "scores are of other data"}
+    for use, consequence in consequences.items() if before else ():
+        earlier, now = ((event.get("data") or {}).get(use) for event in (before[-1], conditions))
+        if earlier != now:
+            logging.warning(
+                "The data sets (%s) are not those of the last start (%s there, %s now): %s",
+                use,
+                earlier,
+                now,
+                consequence,
+            )
     code = conditions["commit"] or conditions["versions"]["packnet_jax"]
     message = f"code {code}, configuration {conditions['config_hash']}, data "
     trained_on = ", ".join(conditions["data"]["train"])

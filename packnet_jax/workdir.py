@@ -1,7 +1,5 @@
 """The folder of a run: it can be written, one training run at a time uses it."""
 
-import errno
-import fcntl
 import json
 import os
 import platform
@@ -13,12 +11,11 @@ from pathlib import Path
 from absl import logging
 
 from packnet_jax.errors import ConfigError, TrainingError, reason
+from packnet_jax.locks import take_lock
 from packnet_jax.visualize import write_atomically
 
 LOCK = "run.lock"
 """Stays in the workdir; what counts is whether a process holds it."""
-
-UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 def make_workdir(workdir: Path) -> None:
@@ -50,18 +47,16 @@ def only_run(workdir: Path) -> Iterator[None]:
         raise ConfigError(f"--workdir: {workdir} can not be written ({error})") from error
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            refusal = take_lock(handle, wait=False)
         except BlockingIOError as error:
             raise ConfigError(
                 f"--workdir: a run is training in {workdir} already ({_holder(handle)}). Wait for "
                 "it, stop it, or choose another workdir; evaluations need not wait. If that host "
                 f"is gone for good, its lock may stay (NFSv3 frees none): delete {workdir / LOCK}"
             ) from error
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
+        if refusal is not None:
             logging.warning(
-                "%s can not be locked (%s): start no second run in it", workdir, error.strerror
+                "%s can not be locked (%s): start no second run in it", workdir, refusal
             )
         else:
             started = datetime.now(UTC).isoformat(timespec="seconds")

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import processes
 import pytest
-from saved_steps import RAW_CONFIG, abstract, damage, opened, save, tree
+from saved_steps import MONITOR, RAW_CONFIG, abstract, damage, opened, save, tree
 
 from packnet_jax import checkpoint, digests
 from packnet_jax.errors import CheckpointError
@@ -61,6 +61,33 @@ def test_for_accuracies_larger_is_better(tmp_path):
             )
             checkpointer.wait()
         assert checkpointer.steps() == [2, 3]
+
+
+def test_a_score_that_is_not_finite_is_none_of_the_best(tmp_path, caplog):
+    with opened(tmp_path, keep_latest=1) as checkpointer:
+        for step, value in [(1, 0.2), (2, float("nan")), (3, 0.5), (4, None)]:
+            save(checkpointer, step, value)
+        assert checkpointer.steps() == [1, 4]
+    assert f"Step 2: {MONITOR} is nan" in caplog.text
+
+
+def test_a_checkpoint_that_can_not_be_deleted_costs_nothing_but_its_space(
+    tmp_path, monkeypatch, caplog
+):
+    """On NFS, a folder is not empty while somebody reads a file that was deleted in it."""
+    with opened(tmp_path, keep_latest=1) as checkpointer:
+        with monkeypatch.context() as patch:
+            refusal = OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+            patch.setattr("packnet_jax.checkpointer.shutil.rmtree", raising(refusal))
+            for step in (1, 2, 3):
+                save(checkpointer, step)
+        assert checkpointer.steps() == [3]
+        outdated = tmp_path / "checkpoints" / "outdated"
+        assert sorted(folder.name for folder in outdated.iterdir()) == ["00000001", "00000002"]
+        assert "outdated can not be deleted (Directory not empty)" in caplog.text
+    assert restored_step(tmp_path) == 3
+    assert not outdated.exists()
+    assert files_of(tmp_path / "checkpoints" / "00000003")
 
 
 def test_nothing_saved_yet_is_none(tmp_path):
@@ -173,6 +200,30 @@ def test_what_is_whole_and_can_not_be_restored_here_stays_where_it_is(
     with opened(tmp_path) as checkpointer, pytest.raises(CheckpointError, match="networks"):
         checkpointer.restore_latest(other, list(abstract())[1])
     assert contents(tmp_path / "checkpoints") == before
+
+
+@pytest.mark.parametrize("item", ["variables", "config"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_what_can_not_be_read_here_stays_where_it_is(
+    two_checkpoints, tmp_path, monkeypatch, item, number
+):
+    """A disk that does not answer is not damage; the next start may find it back."""
+    shutil.copytree(two_checkpoints, tmp_path, dirs_exist_ok=True)
+    before = contents(tmp_path / "checkpoints")
+    whole = digests._digest
+
+    def refused(path):
+        if f"00000002/{item}/" in str(path):
+            raise OSError(number, os.strerror(number), str(path))
+        return whole(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("packnet_jax.digests._digest", refused)
+        with pytest.raises(CheckpointError, match="can not be read here") as told:
+            restored_step(tmp_path)
+    assert os.strerror(number) in str(told.value) and f"00000002: {item}/" in str(told.value)
+    assert contents(tmp_path / "checkpoints") == before
+    assert restored_step(tmp_path) == 2
 
 
 def raising(error):

@@ -193,6 +193,17 @@ TOGETHER = """
 """
 
 
+def test_processes_with_unequal_devices_are_refused(tmp_path):
+    """Such as where a GPU of one machine is broken: jax's own messages would not get through."""
+    address = f"localhost:{processes.free_port()}"
+    started = [
+        processes.start(program("pass", "auto", address, 2, number), 1 + number, tmp_path)
+        for number in range(2)
+    ]
+    for output in processes.finish(started, status=2, timeout=120):
+        assert "have not all as many devices: 1 in process 0, 2 in process 1" in output
+
+
 def test_processes_detected_through_slurm_work_together_until_one_fails(tmp_path):
     """The variables that srun sets; the failure of one ends the other, too, which waits for it."""
     port = processes.free_port()

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import signal
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,17 @@ def test_a_scheduler_that_starts_failures_again_is_told_of_a_stop_and_of_the_end
     longer = f"--config.train.num_steps={max(watched.steps) + 1}"
     for _ in range(2):  # to the last step, and with nothing left to do
         tiny_program.run(*flags, longer, cwd=place, status=0)
+
+
+@pytest.mark.parametrize(("stopped_by", "status"), [(signal.SIGTERM, 75), (None, None)])
+def test_the_status_of_a_stop_is_not_that_of_the_end(tmp_path, monkeypatch, stopped_by, status):
+    """Whatever `events.jsonl` says, which may not even be written."""
+    monkeypatch.setattr(runs, "train_run", lambda *_, **__: stopped_by)
+    if not main.flags.FLAGS.is_parsed():
+        main.flags.FLAGS.mark_as_parsed()
+    expected = nullcontext() if status is None else pytest.raises(SystemExit, match=str(status))
+    with flagsaver.flagsaver(stopped_status=75), expected:
+        main._train(tiny.config(), tmp_path)
 
 
 def test_a_stop_before_the_first_step_is_told_alike(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ LAYERS = {
     "packnet_jax.quiet": 0,
     "packnet_jax.typed_config": 0,
     "packnet_jax.untrusted": 0,
+    "packnet_jax.locks": 0,
     "packnet_jax.signals": 0,
     "packnet_jax.machine": 0,
     "packnet_jax.memory": 0,

@@ -1,6 +1,8 @@
 """A whole run on two sets mixed, evaluated on two, with networks small enough to be quick."""
 
+import dataclasses
 import json
+import signal
 
 import pytest
 import tiny
@@ -16,7 +18,9 @@ from packnet_jax.checkpoint import read_config
 from packnet_jax.checkpointer import Checkpointer
 from packnet_jax.data_config import SyntheticConfig
 from packnet_jax.eval_config import Given
+from packnet_jax.events import read_events
 from packnet_jax.sfm import Networks
+from packnet_jax.train.loop import Outcome
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +103,41 @@ def test_sets_are_mixed_in_training_and_evaluated_one_by_one(config, tmp_path, c
     for name, found in reports.items():
         repeated = report(tmp_path / "evaluated", name)["metrics"]["depth_pp_gt"]
         assert repeated == pytest.approx(found["metrics"]["depth_pp_gt"], rel=1e-5)
+
+
+def test_what_a_stop_has_cut_off_after_the_last_step_is_made_up_for(config, tmp_path, caplog):
+    workdir = tmp_path / "run"
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, num_steps=1))
+    runs.train_run(config, workdir=workdir)
+    baseline = workdir / "eval" / f"{STREETS}.median_depth_map.json"
+    before = json.loads(baseline.read_text())
+    baseline.unlink()
+    # What is evaluated may change; it is told as what it is.
+    fewer = dataclasses.replace(config, data=dataclasses.replace(config.data, more_eval=()))
+    runs.train_run(fewer, workdir=workdir)
+    assert not baseline.exists()
+    assert "The data sets (eval) are not those of the last start" in caplog.text
+    assert "The data sets (train)" not in caplog.text
+    assert runs.train_run(config, workdir=workdir) is None
+    assert json.loads(baseline.read_text())["metrics"] == before["metrics"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_was_stopped_ends_once(config, tmp_path, monkeypatch, number):
+    """In its events; to the shell, only Ctrl-C is a failure."""
+
+    def stopped(*_, **__):
+        return Outcome(None, (), number, 3)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(runs, "train", stopped)
+    if number == signal.SIGTERM:
+        assert runs.train_run(config, workdir=tmp_path / "run") == number
+    else:
+        with pytest.raises(SystemExit) as left:
+            runs.train_run(config, workdir=tmp_path / "run")
+        assert left.value.code == 130
+    ends = [event for event in read_events(tmp_path / "run") if event["kind"] == "end"]
+    assert [event["reason"] for event in ends] == [number.name]
 
 
 def test_cityscapes_is_trained_on_and_kitti_evaluated(tmp_path, capfd):

@@ -5,7 +5,6 @@ a depth map when it is asked for, so that a context frame never pays for depth.
 """
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 import shutil
@@ -21,6 +20,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from packnet_jax.data.buckets import fetch_set
 from packnet_jax.errors import DataError, reason
+from packnet_jax.locks import take_lock
 from packnet_jax.quiet import without_warnings
 from tfds_builders.depth_codec import decode_depth
 from tfds_builders.frame_checks import header_shape
@@ -248,25 +248,32 @@ def _built(
 ) -> FramesBuilder:
     with without_warnings():  # that a configuration is custom, as all of ours are, or not built
         builder = make_builder()
-        if not builder.is_prepared():
-            folder = Path(builder.data_dir)
-            with _only_one_process(folder.parent):
-                if not builder.is_prepared() and bucket is not None:
-                    fetch_set(bucket, folder)
-                elif not builder.is_prepared():
-                    builder.build(allow_missing=allow_missing)
-            builder = make_builder()
-    return builder
+        if builder.is_prepared():
+            return builder
+    folder = Path(builder.data_dir)
+    with _only_one_process(folder.parent), without_warnings():
+        if not builder.is_prepared() and bucket is not None:
+            fetch_set(bucket, folder)
+        elif not builder.is_prepared():
+            builder.build(allow_missing=allow_missing)
+        return make_builder()
 
 
 @contextmanager
 def _only_one_process(folder: Path) -> Iterator[None]:
-    """Holds a lock beside `folder`, and clears what a killed build left in it."""
+    """Holds a lock beside `folder`, and clears what a killed build left in it.
+
+    On file systems without locks a warning says that nobody watches; then nothing is cleared, as it
+    may be another build's.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder.parent / f"{folder.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it if this process dies
-        for leftover in folder.glob("incomplete.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        refusal = take_lock(lock.fileno(), wait=True)
+        if refusal is not None:
+            logging.warning("%s can not be locked (%s): build no set twice", folder, refusal)
+        else:
+            for leftover in folder.glob("incomplete.*"):
+                shutil.rmtree(leftover, ignore_errors=True)
         yield
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from packnet_jax import config as config_lib
 from packnet_jax import distributed, sharding
 from packnet_jax.agreement import AgreedStop
+from packnet_jax.baseline import baseline_name
 from packnet_jax.checkpointer import Checkpointer
 from packnet_jax.compilation import CompileClock, compile_clock
 from packnet_jax.config import Config
@@ -143,7 +144,7 @@ def train(
             dynamic_ncols=True,
             disable=not distributed.is_first(),
         )
-        if first_step == num_steps and _lacks_reports(data, workdir, num_steps):
+        if first_step == num_steps and _lacks_reports(config, data, workdir, num_steps):
             reports = evaluate(num_steps, state)
         for step in range(first_step, num_steps):
             stop.ask()
@@ -250,9 +251,16 @@ def _tell_evaluation(step: int, report: Report, config: Config, events: EventLog
     )
 
 
-def _lacks_reports(data: DataSets, workdir: Path, step: int) -> bool:
-    """Whether a stop or a kill has come before the evaluation of a run's last step."""
-    return any(reported_step(workdir / "eval", e.name) != step for e in data.scored)
+def _lacks_reports(config: Config, data: DataSets, workdir: Path, step: int) -> bool:
+    """Whether a stop or a kill has come before all was evaluated that is at a run's last step.
+
+    The first process alone looks, and all evaluate or none.
+    """
+    names = [e.name for e in data.scored]
+    if config.eval.median_baseline:
+        names += [baseline_name(name) for name in names]
+    lacks = any(reported_step(workdir / "eval", name) != step for name in names)
+    return bool(distributed.from_first([lacks])[0])
 
 
 def _report_start(

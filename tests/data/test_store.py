@@ -1,4 +1,7 @@
+import errno
+import fcntl
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +112,21 @@ def test_a_build_clears_what_a_killed_one_left(kitti, tmp_path):
     assert len(open_built(KittiRaw.from_options, **options)) == 13
     assert not leftover.exists()
     assert (built / "metadata.json").is_file()
+
+
+def test_a_set_is_built_on_a_file_system_without_locks(kitti, tmp_path, monkeypatch, caplog):
+    """As runs train there. What lies there may be another process's build, for all we know."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    options = kitti | {"data_dir": str(tmp_path)}
+    other = Path(KittiRaw.from_options(**options).data_dir).parent / "incomplete.ABCDEF_1.0.0"
+    other.mkdir(parents=True)
+    assert len(open_built(KittiRaw.from_options, **options)) == 13
+    assert "can not be locked (Function not implemented): build no set twice" in caplog.text
+    assert other.exists()
 
 
 def test_missing_frames_are_counted_and_samples_without_them_remain(tmp_path, caplog):
