@@ -71,9 +71,13 @@ def _coerce(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     elif hint is float and _is_finite(value):
         return float(value)
     elif hint == int | float:  # the two mean different things
-        if _is_finite(value):
+        if _is_finite(value) and (type(value) is float or _is_counted(value)):
             return value
         expected = "a finite number"
+    elif hint is int:
+        if type(value) is int and _is_counted(value):
+            return value
+        expected = "int (of 64 bits)" if type(value) is int else "int"
     elif hint is not float and type(value) is hint:
         return value
     else:
@@ -85,3 +89,8 @@ def _coerce(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
 def _is_finite(value: Any) -> bool:
     """Whether it is a number that a float can hold."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def _is_counted(value: int) -> bool:
+    """Whether it is of a size that something can have."""
+    return abs(value) < 2**63

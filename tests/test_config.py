@@ -164,6 +164,8 @@ def test_a_misspelt_field_fails_where_it_is_written():
         ("optim.scheduler", "OneCycle", "one of 'StepLR', 'CosineAnnealingLR', 'ExponentialLR'"),
         ("train.batch_size", True, "expected int"),
         ("train.num_steps", "600", "expected int"),
+        ("data.image_shape", (10**400, 320), r"\(int\), expected int \(of 64 bits\)"),
+        ("data.crop_eval_borders", (0, 10**300, 0, 1216), r"\[1\].*expected a finite number"),
         ("eval.min_depth", 90.0, "expected min < max"),
     ],
 )

@@ -74,6 +74,12 @@ def crop_box(borders: Sequence[int | float], shape: tuple[int, int]) -> Box:
             f"Crop borders {tuple(borders)} are neither (), nor (y, height, x, width) with integer "
             "height and width, nor (y, x) with integers."
         )
+    centres = [value for value in borders if isinstance(value, float)]
+    if not all(-1 < value < 2 for value in centres) or not all(abs(v) < 2**31 for v in borders):
+        raise DataError(
+            f"Crop borders {tuple(borders)} lead out of every picture: a float is the crop's "
+            "centre as a fraction of the picture, an integer a number of pixels."
+        )
     if len(borders) == 2:
         y, x = borders
         box = Box(int(max(0, x)), int(max(0, y)), int(width + min(0, x)), int(height + min(0, y)))

@@ -52,6 +52,22 @@ def test_what_nobody_can_mean_is_refused(borders):
         crop_box(borders, WHOLE)
 
 
+@pytest.mark.parametrize(
+    "borders",
+    [
+        (0, 352, float("nan"), 1216),
+        (0, 352, float("inf"), 1216),
+        (0, 352, 4e306, 1216),
+        (10**400, 352, 0.5, 1216),
+        (0, 352, 0.5, 10**400),
+        (0, 10**400),
+    ],
+)
+def test_what_leads_out_of_every_picture_is_refused(borders):
+    with pytest.raises(DataError, match="out of every picture"):
+        crop_box(borders, WHOLE)
+
+
 @pytest.mark.parametrize("width", [1242, 1241, 1238, 1226, 1224])
 def test_the_released_crop_is_the_bottom_centre_of_every_kitti_picture(width):
     box = crop_box((-352, 0, 0.5, 1216), (375, width))
