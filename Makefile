@@ -4,7 +4,7 @@
 # make parity  the golden tests, and docs/parity.md anew
 # make coverage-table  docs/coverage.md anew: which tests exercise which function
 #
-# PYTHON picks the interpreter (3.11 or newer) that the environment in VENV is made from.
+# PYTHON picks the interpreter (3.11 to 3.13) that the environment in VENV is made from.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -45,8 +45,8 @@ clean:
 	rm -rf $(VENV)
 
 $(VENV)/.installed: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "packnet_jax needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "packnet_jax needs Python 3.11 to 3.13; $(PYTHON) is another. Try: make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing what packnet_jax needs into $(VENV) (about 2.4 GB, a few minutes the first time)"
 	$(PIP) -r requirements.txt

@@ -8,8 +8,9 @@ Expect     Nobody has run this recipe. For comparison, Neural Ray Surfaces repor
            networks, a 5-frame ATE of 0.0150 ± 0.0301 on 09 and 0.0103 ± 0.0073 on 10.
 Data       Training evaluates depth against the scans in sequences/NN/velodyne; odometry needs
            pictures, calibration and poses alone.
-Source     The split is that of Zhou et al., CVPR 2017 (SfMLearner); networks and rates are those of
-           configs/kitti_resnet18.py, but from random weights. The original has no odometry.
+Source     The split is that of Zhou et al., CVPR 2017 (SfMLearner); networks are those of
+           configs/kitti_resnet18.py, but from random weights; rates, warm-up, batch and epochs are
+           chosen here. The original has no odometry.
 """
 
 from packnet_jax import config

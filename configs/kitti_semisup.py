@@ -2,9 +2,9 @@
 
 Command    python -m packnet_jax.main --mode=eval --checkpoint=PackNet01_MR_semisup_CStoK.ckpt \\
              --config=configs/kitti_semisup.py --config.data.root=KITTI_RAW --workdir=DIR
-           To train, --config.init.model=CS in place of mode and checkpoint: what
-           configs/cityscapes_to_kitti.py learnt. --config.data.depth_type=velodyne for scans in
-           place of the improved ground truth.
+           To train, --config.init.model=CS in place of mode and checkpoint: the original's
+           PackNet01_MR_selfsup_CS.ckpt, or what configs/cityscapes_to_kitti.py learnt.
+           --config.data.depth_type=velodyne for scans in place of the improved ground truth.
 Expect     depth_pp abs_rel 0.072, sq_rel 0.335, rmse 3.220, rmse_log 0.115, a1 0.934: the published
            figures of the released checkpoint. Neither mode nor ground truth are said; it learnt
            metric depth from the improved ground truth, which is taken here (about 652 of the 697

@@ -2,8 +2,9 @@
 
 Command    python -m packnet_jax.main --mode=eval --checkpoint=PackNet01_MR_velsup_CStoK.ckpt \\
              --config=configs/kitti_velsup.py --config.data.root=KITTI_RAW --workdir=DIR
-           To train, --config.init.model=CS in place of mode and checkpoint: what
-           configs/cityscapes_to_kitti.py learnt. The car's speed is that of oxts/ in each drive.
+           To train, --config.init.model=CS in place of mode and checkpoint: the original's
+           PackNet01_MR_selfsup_CS.ckpt, or what configs/cityscapes_to_kitti.py learnt. The car's
+           speed is that of oxts/ in each drive.
 Expect     depth_pp abs_rel 0.108, sq_rel 0.758, rmse 4.506, rmse_log 0.185, a1 0.887 on the 697
            Eigen test images against velodyne depth: the published figures of the released
            checkpoint, for which mode is not said; the paper scales no scale-aware prediction.

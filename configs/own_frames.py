@@ -5,7 +5,8 @@ Command    python -m packnet_jax.main --config=configs/own_frames.py --config.da
            python -m packnet_jax.data_check --config=configs/own_frames.py --config.data.root=FRAMES
 Expect     pictures of the last tenth of every stream under WORKDIR/eval: there is no ground truth,
            so no figures. Depth is up to one scale.
-Source     our own; networks, start and schedule are the demo's, the size is that of a 16:9 video.
+Source     our own; networks, start, warm-up and loss are the demo's, rates and epochs the defaults,
+           the size is that of a 16:9 video.
 """
 
 from packnet_jax import config

@@ -172,9 +172,9 @@ class SaveDepthConfig:
     viz: bool = True
     """Inverse depth in colours."""
     npz: bool = True
-    """`depth` in metres, exact, and `intrinsics`."""
+    """`depth` as predicted, exact (metres if the network learned metres), and `intrinsics`."""
     png: bool = True
-    """Depth in 1/256 metre, 16 bit."""
+    """The same depth times 256, 16 bit."""
 
 
 @dataclass(frozen=True)

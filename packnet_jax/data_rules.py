@@ -23,8 +23,11 @@ def data_rules(data: DataConfig) -> list[Rule]:
             "highest) with 0 <= lowest <= highest <= 1",
         ),
         (
-            len(data.jittering) in (0, 4) and all(v >= 0 for v in data.jittering),
-            f"data.jittering: given {data.jittering}, expected () or four values >= 0",
+            len(data.jittering) in (0, 4)
+            and all(v >= 0 for v in data.jittering)
+            and all(hue <= 0.5 for hue in data.jittering[3:]),
+            f"data.jittering: given {data.jittering}, expected () or four values >= 0, the last "
+            "one (hue) at most 0.5",
         ),
         (
             _is_crop(data.crop_train_borders) and _is_crop(data.crop_eval_borders),

@@ -37,8 +37,9 @@ class LossConfig:
     upsample_depth_maps: bool = True
     ssim_loss_weight: float = within(0.85, 0, 1)
     smooth_loss_weight: float = within(0.001, 0)
-    C1: float = within(1e-4, 0)
-    C2: float = within(9e-4, 0)
+    C1: float = within(1e-4, 1e-9)
+    C2: float = within(9e-4, 1e-9)
+    """SSIM's constants; without them, a picture that is constant somewhere has no value."""
     photometric_reduce_op: Literal["min", "mean"] = "min"
     clip_loss: float = within(0.0, 0)
     padding_mode: Literal["zeros", "border", "reflection"] = "zeros"

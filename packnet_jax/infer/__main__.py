@@ -27,7 +27,12 @@ from packnet_jax.infer.options import (
 from packnet_jax.infer.scaling import parse_scale
 from tfds_builders.calibration import Calibration
 
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or one step's folder.")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "A run's workdir, one step's folder, a folder that packnet_jax.convert wrote, or a checkpoint "
+    "of the original (.ckpt, .pth.tar).",
+)
 INPUT = flags.DEFINE_string(
     "input",
     None,

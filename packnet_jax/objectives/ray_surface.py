@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from packnet_jax.batch import Batch
+from packnet_jax.errors import ConfigError
 from packnet_jax.geometry.ray_surface import (
     compose_rays,
     fitting_temperature,
@@ -30,12 +31,14 @@ def ray_surface(loss: LossConfig, template: RayTemplate) -> Objective:
         loss: settings.
         template: unit rays at the size of the batch's images, which every sample starts from.
 
+    Raises:
+        ConfigError: a temperature is to fit the template, whose rays are too close for that.
+
     Source: packnet-sfm models/GenericSelfSupModel.py: GenericSelfSupModel.forward.
     Differs: works, and with any batch; the reference calls a method that does not exist.
     """
-    fitting = fitting_temperature(template.rays, half_resolution=loss.ray_half_resolution)
     settings = photometric_settings(loss)
-    start, end = loss.ray_start_temperature or fitting, loss.ray_end_temperature or fitting
+    start, end = _temperatures(loss, template)
 
     def measure(predictions: Predictions, batch: Batch, progress: Progress) -> Measured:
         motion = given(predictions.context_T_target, "predicted motion")
@@ -68,3 +71,18 @@ def ray_surface(loss: LossConfig, template: RayTemplate) -> Objective:
         return measured._replace(terms=measured.terms | of_rays)
 
     return Objective(measure, needs_of("ray_surface", loss), loss.flip_lr_prob)
+
+
+def _temperatures(loss: LossConfig, template: RayTemplate) -> tuple[float, float]:
+    """At the start and the end of training; the configuration's 0 is what fits the template."""
+    given_both = loss.ray_start_temperature, loss.ray_end_temperature
+    if all(given_both):
+        return given_both
+    try:
+        fitting = fitting_temperature(template.rays, half_resolution=loss.ray_half_resolution)
+    except ValueError as error:
+        raise ConfigError(
+            "config.loss.ray_start_temperature, config.loss.ray_end_temperature: given "
+            f"{given_both}, where 0 is what fits the ray template, but {error}; give both"
+        ) from error
+    return given_both[0] or fitting, given_both[1] or fitting

@@ -11,6 +11,7 @@ from golden.models import compare_model_gradients, golden_batch, seeded_variable
 from golden.seeded import load_golden
 
 from packnet_jax.config import ModelConfig, NetworkConfig
+from packnet_jax.errors import ConfigError
 from packnet_jax.geometry.ray_surface import dummy_template, flip_rays
 from packnet_jax.loss_config import LossConfig, Needs
 from packnet_jax.networks.ray_surface_resnet import RaySurfaceOutput
@@ -145,6 +146,16 @@ def test_options_and_mask_reach_the_terms():
     np.testing.assert_allclose(found["ray_temperature"], 1e-3 * 0.01**0.1, rtol=1e-5)
     assert found["photometric_loss"] > 0 and found["smoothness_loss"] > 0 and total > 0
     assert measure(jnp.zeros((1, 12, 16, 1)))[0] == 0
+
+
+def test_rays_that_are_too_close_for_a_fitting_temperature_need_given_ones():
+    """Those of a pinhole camera with a focal length of 25,000 pixels."""
+    x, y = np.meshgrid(np.arange(32) / 25e3, np.arange(16) / 25e3)
+    rays = np.stack([x, y, np.ones_like(x)], -1)
+    template = all_valid(rays / np.linalg.norm(rays, axis=-1, keepdims=True))
+    ray_surface(LossConfig(), template)  # has both
+    with pytest.raises(ConfigError, match=r"radians apart; give both"):
+        ray_surface(LossConfig(ray_end_temperature=0.0), template)
 
 
 def test_pixels_that_the_template_does_not_see_do_not_count():

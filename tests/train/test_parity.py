@@ -31,8 +31,8 @@ BOUNDS = [
     Bounds("fixed96sp", ((3, 1e-4), (10, 3e-3)), mean=0.02),
     pytest.param(Bounds("slim64", ((2, 1e-4), (5, 5e-3)), mean=0.03), marks=pytest.mark.soak),
     # From these full pose weights the second update is unstable: the original's code under a newer
-    # torch is 3e-3 off at step 2 and 3e-2 at step 4 (docs/benchmarks.md).
-    pytest.param(Bounds("fixed192", ((2, 1e-4), (5, 3e-2)), mean=0.03), marks=pytest.mark.soak),
+    # torch is 3e-2 off at step 4, and a start moved by one unit in the last place 6e-2 at step 3.
+    pytest.param(Bounds("fixed192", ((2, 3e-4), (5, 0.2)), mean=0.03), marks=pytest.mark.soak),
 ]
 
 
@@ -67,7 +67,7 @@ def test_losses_follow_the_original_on_real_frames(bounds, tmp_path):
     ("run", "size", "tolerances"),
     [
         ("velsup96", "96x320", (1e-5, 1e-4, 1e-2)),
-        # The second update is unstable as in `fixed192`, whose bound this is.
+        # The second update is unstable as in `fixed192`; seen: 6.8e-3.
         pytest.param("velsup192", "192x640", (1e-5, 1e-4, 3e-2), marks=pytest.mark.soak),
     ],
 )
