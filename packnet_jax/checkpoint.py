@@ -208,11 +208,14 @@ def remove_unfinished(folder: Path) -> None:
 def _read_json(item: Path) -> dict[str, Any]:
     try:
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            return reader.restore(item)
+            found = reader.restore(item)
     except Exception as error:
         raise CheckpointError(
             f"{item.parent}: its {item.name} can not be read ({first_line(error)})"
         ) from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{item.parent}: its {item.name} holds no fields")
+    return found
 
 
 def _step_folder(checkpoint: Path) -> Path:

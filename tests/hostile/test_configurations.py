@@ -14,6 +14,7 @@ from packnet_jax.command_line import DEFAULTS, parse_flags
 from packnet_jax.convert.yacs_config import to_yacs, translate
 from packnet_jax.convert.yacs_defaults import DEFAULTS as YACS
 from packnet_jax.errors import CheckpointError, ConfigError
+from packnet_jax.run_changes import changes_between
 
 OURS = json.loads(json.dumps(config_lib.to_json_dict(config_lib.Config())))
 FIELDS = (
@@ -44,6 +45,15 @@ def test_any_tree_is_a_configuration_or_a_config_error(effort):
             assert config_lib.resolve(config_lib.to_json_dict(config)) == config
 
     fuzz.check(resolve, fuzz.mutated_tree(OURS, changes=2), examples=150 * effort)
+
+
+@fuzz.SHORT_AND_LONG
+def test_a_run_s_configuration_is_compared_whatever_its_checkpoint_says(effort):
+    def compare(tree: object) -> None:
+        if isinstance(tree, dict):  # all else is refused where it is read
+            assert all(str(change) for change in changes_between(tree, config_lib.Config()))
+
+    fuzz.check(compare, fuzz.mutated_tree(OURS), examples=60 * effort)
 
 
 @fuzz.SHORT_AND_LONG
