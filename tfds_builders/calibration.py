@@ -86,7 +86,7 @@ def _read(path: Path, setting: str) -> ndarray:
     """The array in the file, of whatever shape."""
     try:
         if path.suffix == ".npz":
-            return read_arrays(path, ["intrinsics"])["intrinsics"].astype(np.float64)
+            return read_arrays(path, ["intrinsics"])["intrinsics"]
         if path.suffix == ".json":
             document = read_json(path)
             return np.array(
@@ -102,20 +102,20 @@ def _read(path: Path, setting: str) -> ndarray:
 
 
 def _checked(K: ndarray, given: Path | str, setting: str) -> Float[ndarray, "3 3"]:
-    """K itself.
+    """K itself, in float64.
 
     Raises:
         DataError: it is no matrix of intrinsics.
     """
-    is_matrix = K.shape == (3, 3) and np.isfinite(K).all()
+    form = "intrinsics are [[fx, skew, cx], [0, fy, cy], [0, 0, 1]] with positive fx and fy"
+    if K.shape != (3, 3):
+        raise DataError(f"{setting}: given {given}: an array of shape {K.shape}, but {form}")
+    K = K.astype(np.float64)
     if not (
-        is_matrix
+        np.isfinite(K).all()
         and K[0, 0] > 0
         and K[1, 1] > 0
         and (K[[1, 2, 2, 2], [0, 0, 1, 2]] == [0, 0, 0, 1]).all()
     ):
-        raise DataError(
-            f"{setting}: given {given}: {K.tolist()}, but intrinsics are [[fx, skew, cx], "
-            "[0, fy, cy], [0, 0, 1]] with positive fx and fy"
-        )
+        raise DataError(f"{setting}: given {given}: {K.tolist()}, but {form}")
     return K
