@@ -23,6 +23,7 @@ from tfds_builders.frame_checks import defect, in_pixels, picture_shape
 
 __all__ = [
     "ALLOW_MISSING",
+    "MAX_FRAMES",
     "SPLIT",
     "Frame",
     "FramesBuilder",
@@ -43,8 +44,8 @@ _LISTED = 5
 
 # TFDS sorts records by 128-bit keys, in memory, one bucket (a thousandth of the keys) at a time.
 # Keys this far apart put about a thousand frames into each.
-_MAX_FRAMES = 2**20
-_KEY_STEP = 2**128 // _MAX_FRAMES
+MAX_FRAMES = 2**20
+_KEY_STEP = 2**128 // MAX_FRAMES
 
 
 class Frame(NamedTuple):
@@ -310,8 +311,8 @@ class _Ledger:
     def add(self, frame: Frame) -> int:
         """Gives the frame its record."""
         record = len(self._records)
-        if record == _MAX_FRAMES:
-            raise ValueError(f"A store holds at most {_MAX_FRAMES} frames; split the set.")
+        if record == MAX_FRAMES:
+            raise ValueError(f"A store holds at most {MAX_FRAMES} frames; split the set.")
         if frame.name in self._records:
             raise ValueError(f"Two frames are named {frame.name}; names must be unique.")
         if not self._streams or self._streams[-1]["name"] != frame.stream:
