@@ -193,9 +193,9 @@ def _cities(root: Path, split: str) -> list[Path]:
 
 
 def _key(pattern: re.Pattern[str], path: Path) -> tuple[str, int] | None:
-    """Recording and frame number of a file's name."""
+    """Recording and frame number of a file's name; None of another one, or what is no file."""
     match = pattern.fullmatch(path.name)
-    return None if match is None else (match[1], int(match[2]))
+    return None if match is None or not path.is_file() else (match[1], int(match[2]))
 
 
 def _frame_name(snippet: Snippet, path: Path) -> str:

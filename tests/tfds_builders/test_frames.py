@@ -293,7 +293,7 @@ def test_a_set_without_targets_is_refused_and_leaves_nothing(tmp_path):
     ],
 )
 def test_builders_that_mix_frames_up_are_told(tmp_path, items, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         build(tmp_path, items, ["a/0"])
 
 
