@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import tensorflow_datasets as tfds
 
+from packnet_jax.camera_limits import is_camera
 from packnet_jax.errors import DataError
 from packnet_jax.untrusted import read_json
 from tfds_builders.frame_checks import header_shape
@@ -217,6 +218,7 @@ def _read_intrinsics(snippet: Snippet) -> np.ndarray:
         raise ValueError(f"{path} lacks {error}") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} can not be read as a calibration: {error}") from error
-    if not np.isfinite([fx, fy, cx, cy]).all() or min(fx, fy) <= 0:
+    K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    if not is_camera(K):
         raise ValueError(f"{path} gives no camera: fx={fx}, fy={fy}, u0={cx}, v0={cy}")
-    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    return K
