@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from packnet_jax.camera_limits import LARGEST_PARAMETER, SMALLEST_FOCAL, is_camera
 from packnet_jax.errors import ConfigError, DataError
 from packnet_jax.untrusted import existing_file, read_arrays, read_json, read_text
 
@@ -86,7 +87,7 @@ def _read(path: Path, setting: str) -> ndarray:
     """The array in the file, of whatever shape."""
     try:
         if path.suffix == ".npz":
-            return read_arrays(path, ["intrinsics"])["intrinsics"].astype(np.float64)
+            return read_arrays(path, ["intrinsics"])["intrinsics"]
         if path.suffix == ".json":
             document = read_json(path)
             return np.array(
@@ -102,20 +103,18 @@ def _read(path: Path, setting: str) -> ndarray:
 
 
 def _checked(K: ndarray, given: Path | str, setting: str) -> Float[ndarray, "3 3"]:
-    """K itself.
+    """K itself, in float64.
 
     Raises:
         DataError: it is no matrix of intrinsics.
     """
-    is_matrix = K.shape == (3, 3) and np.isfinite(K).all()
-    if not (
-        is_matrix
-        and K[0, 0] > 0
-        and K[1, 1] > 0
-        and (K[[1, 2, 2, 2], [0, 0, 1, 2]] == [0, 0, 0, 1]).all()
-    ):
-        raise DataError(
-            f"{setting}: given {given}: {K.tolist()}, but intrinsics are [[fx, skew, cx], "
-            "[0, fy, cy], [0, 0, 1]] with positive fx and fy"
-        )
+    form = (
+        "intrinsics are [[fx, skew, cx], [0, fy, cy], [0, 0, 1]] with positive fx and fy, at least "
+        f"{SMALLEST_FOCAL:g} pixels, and numbers below {LARGEST_PARAMETER:g} in size"
+    )
+    if K.shape != (3, 3):
+        raise DataError(f"{setting}: given {given}: an array of shape {K.shape}, but {form}")
+    K = K.astype(np.float64)
+    if not is_camera(K) or (K[[1, 2, 2, 2], [0, 0, 1, 2]] != [0, 0, 0, 1]).any():
+        raise DataError(f"{setting}: given {given}: {K.tolist()}, but {form}")
     return K

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import tensorflow_datasets as tfds
 
+from packnet_jax.camera_limits import is_camera
 from packnet_jax.errors import DataError
 from packnet_jax.untrusted import read_json
 from tfds_builders.frame_checks import header_shape
@@ -193,9 +194,9 @@ def _cities(root: Path, split: str) -> list[Path]:
 
 
 def _key(pattern: re.Pattern[str], path: Path) -> tuple[str, int] | None:
-    """Recording and frame number of a file's name."""
+    """Recording and frame number of a file's name; None of another one, or what is no file."""
     match = pattern.fullmatch(path.name)
-    return None if match is None else (match[1], int(match[2]))
+    return None if match is None or not path.is_file() else (match[1], int(match[2]))
 
 
 def _frame_name(snippet: Snippet, path: Path) -> str:
@@ -217,6 +218,7 @@ def _read_intrinsics(snippet: Snippet) -> np.ndarray:
         raise ValueError(f"{path} lacks {error}") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} can not be read as a calibration: {error}") from error
-    if not np.isfinite([fx, fy, cx, cy]).all() or min(fx, fy) <= 0:
+    K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    if not is_camera(K):
         raise ValueError(f"{path} gives no camera: fx={fx}, fy={fy}, u0={cx}, v0={cy}")
-    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    return K

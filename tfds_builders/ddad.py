@@ -1,5 +1,6 @@
 """Frames of DDAD, and of other scenes in the format of DGP: several cameras around a car."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -279,11 +280,10 @@ class _SceneReader(NamedTuple):
 
 def _frame_name(scene: Scene, sample: Sample, camera: str) -> str:
     """'000150/rgb/CAMERA_01/15616458296936490'; of a missing one, by the sample's number."""
-    try:
-        picture = sample.datum(camera).filename
-    except ValueError:
-        return f"{scene.name}/{camera}/sample_{sample.number:06d}"
-    return f"{scene.name}/{picture.with_suffix('')}"
+    if camera in sample.data:
+        with contextlib.suppress(ValueError):
+            return f"{scene.name}/{sample.data[camera].filename.with_suffix('')}"
+    return f"{scene.name}/{camera}/sample_{sample.number:06d}"
 
 
 def _read_picture(path: Path) -> tuple[bytes, tuple[int, int]]:

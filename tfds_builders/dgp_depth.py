@@ -14,6 +14,8 @@ DEPTH_TYPES = ("", "lidar")
 CACHED = "lidar, one sweep (depth/lidar)"
 PROJECTED = "lidar, one sweep (projected from point_cloud)"
 
+_MAX_POINTS = 2**24  # a hundred times a scan of DDAD
+
 
 def read_depth(
     folder: Path,
@@ -44,10 +46,11 @@ def read_depth(
     picture = sample.datum(camera)
     cached = cached_map(folder, picture.filename)
     if cached.is_file():
-        depth, source = _read_array(cached, "depth").astype(np.float32), CACHED
+        values, source = _read_array(cached, "depth"), CACHED
         place = cached
-        if depth.shape != shape:
-            raise ValueError(f"the depth in {cached} has shape {depth.shape}, the picture {shape}")
+        if values.shape != shape:
+            raise ValueError(f"the depth in {cached} has shape {values.shape}, the picture {shape}")
+        depth = values.astype(np.float32)
     else:
         scan = sample.datum("lidar")
         place = folder / scan.filename
@@ -100,6 +103,8 @@ def _read_points(path: Path, columns: list[int]) -> Float[ndarray, "n 3"]:
     rows = _read_array(path, "data")
     if rows.ndim != 2 or rows.shape[1] <= max(columns):
         raise ValueError(f"the scan {path} has shape {rows.shape}, not a row for each point")
+    if len(rows) > _MAX_POINTS:
+        raise ValueError(f"the scan {path} has {len(rows)} points; at most {_MAX_POINTS} are read")
     points = rows[:, columns].astype(np.float64)
     return points[np.isfinite(points).all(axis=1)]
 

@@ -5,6 +5,7 @@ with its pose) and its *samples*: which of them were taken at one moment. Only w
 is of the scene; its list of data may hold more.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ SPLITS = ("train", "val", "test", "train_overfit")
 """By their number in `scene_splits`."""
 
 _UNIT_WITHIN = 1e-3  # of a quaternion's length
+_MAX_CAMERAS = 64  # on one car; DDAD's have six
 
 
 class Camera(NamedTuple):
@@ -144,8 +146,8 @@ def list_scenes(data_set: Path, split: str) -> list[str]:
             f"{data_set} lists no scene of the split {split!r}; the splits it has: {known}. Set "
             "`data.split` and `data.eval_split` to one of these."
         )
-    folders = [_scene_name(scene) for scene in listed[split]]
-    if twice := {folder for folder in folders if folders.count(folder) > 1}:
+    folders = Counter(_scene_name(scene) for scene in listed[split])
+    if twice := [folder for folder, count in folders.items() if count > 1]:
         raise DataError(f"{data_set} lists {', '.join(sorted(twice))} twice in split {split!r}.")
     return listed[split]
 
@@ -155,7 +157,7 @@ def read_scene(data_set: Path, scene: str) -> Scene:
 
     Raises:
         ValueError: its file is missing, no JSON, or not below that folder, or it has no data or
-            samples; the message says why.
+            samples, or more cameras than a car; the message says why.
     """
     path = data_set.parent / relative_path(scene, str(data_set))
     fields = read_json(path)
@@ -167,11 +169,14 @@ def read_scene(data_set: Path, scene: str) -> Scene:
     samples = _member(fields, "samples", str(path), list)
     if not samples:
         raise ValueError(f"{path} has no sample")
-    return Scene(
+    found = Scene(
         _scene_name(scene),
         path,
         tuple(_sample(node, number, data, path) for number, node in enumerate(samples)),
     )
+    if (num_cameras := len(found.cameras)) > _MAX_CAMERAS:
+        raise ValueError(f"{path} has {num_cameras} cameras; at most {_MAX_CAMERAS} are read")
+    return found
 
 
 def read_calibration(path: Path) -> dict[str, Camera]:

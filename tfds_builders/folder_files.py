@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 
 from packnet_jax.errors import DataError
+from packnet_jax.untrusted import check_size
+from tfds_builders.frames import MAX_FRAMES
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ts")
@@ -118,7 +120,7 @@ def read_video(path: Path, wanted: range) -> Iterator[np.ndarray | None]:
     """The wanted frames of a video, uint8 [h, w, 3], rgb; None for those that are not there.
 
     Raises:
-        DataError: the video can not be opened.
+        DataError: the video can not be opened, or its pictures are larger than any that is read.
     """
     with _opened(path) as capture:
         position = 0
@@ -127,21 +129,31 @@ def read_video(path: Path, wanted: range) -> Iterator[np.ndarray | None]:
                 position += 1
             is_read, bgr = capture.read() if position == number else (False, None)
             position += is_read
-            yield cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB) if is_read and bgr is not None else None
+            if not is_read or bgr is None:
+                yield None
+                continue
+            _check_size(path, *bgr.shape[:2])
+            yield cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def count_frames(path: Path) -> int:
+def count_frames(path: Path, *, most: int = MAX_FRAMES) -> int:
     """How many frames a video announces; those that are there if it announces none.
+
+    More than `most`, or than the file has bytes, is no announcement.
+
+    Args:
+        path: of the video.
+        most: counting ends one frame beyond it.
 
     Raises:
         DataError: the video can not be opened, or has no frame.
     """
     with _opened(path) as capture:
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if count <= 0:
-            count = 0
-            while capture.grab():
-                count += 1
+        announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        is_credible = 1 <= announced <= min(most, path.stat().st_size)
+        count = int(announced) if is_credible else 0
+        while not is_credible and count <= most and capture.grab():
+            count += 1
     if count == 0:
         raise DataError(f"The video {path} holds no frame; copy it again from where it is from.")
     return count
@@ -156,13 +168,28 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
                 f"The video {path} can not be opened: it is cut off, or in a format that OpenCV "
                 "does not read. Copy it again, or convert it: ffmpeg -i IN -c:v libx264 OUT.mp4"
             )
+        sides = (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
+        _check_size(path, *(int(capture.get(side)) for side in sides))
         yield capture
     finally:
         capture.release()
 
 
+def _check_size(path: Path, height: int, width: int) -> None:
+    """Raises DataError where a video's pictures are larger than any that is read."""
+    try:
+        check_size(height, width)
+    except ValueError as error:
+        raise DataError(f"The video {path} can not be read: {error}.") from error
+
+
 def _video_stream(path: Path, name: str, stride: int) -> Stream:
-    positions = range(0, count_frames(path), stride)
+    positions = range(0, count_frames(path, most=MAX_FRAMES * stride), stride)
+    if len(positions) > MAX_FRAMES:
+        raise DataError(
+            f"The video {path} has more frames than the {MAX_FRAMES} that a store holds; split it, "
+            "or raise `data.frames.stride`."
+        )
     entries = (Entry(f"{name}/{p:06d}", i, path) for i, p in enumerate(positions))
     return Stream(name, tuple(entries), stride)
 
@@ -189,7 +216,10 @@ def _fits(relative: PurePath, pattern: str) -> bool:
     if "{" in pattern:
         return suffix in PICTURE_SUFFIXES and _number_in(relative.name, pattern) is not None
     if pattern:
-        return suffix in PICTURE_SUFFIXES + VIDEO_SUFFIXES and relative.match(pattern)
+        try:
+            return suffix in PICTURE_SUFFIXES + VIDEO_SUFFIXES and relative.match(pattern)
+        except ValueError as error:
+            raise _malformed(pattern) from error
     return suffix in PICTURE_SUFFIXES
 
 
@@ -207,14 +237,10 @@ def _number_in(name: str, pattern: str) -> int | None:
 
 def _around_number(pattern: str) -> tuple[str, str]:
     """What stands before and after the number."""
-    malformed = DataError(
-        f"`data.frames.pattern`: given {pattern!r}, expected a name with one number in braces, "
-        "such as '{:09}' or 'frame_{}.jpg', or one with stars, such as '*.png'."
-    )
     try:
         pieces = list(Formatter().parse(pattern))
     except ValueError as error:
-        raise malformed from error
+        raise _malformed(pattern) from error
     fields = [piece[1:] for piece in pieces if piece[1] is not None]
     if (
         len(fields) != 1
@@ -222,8 +248,15 @@ def _around_number(pattern: str) -> tuple[str, str]:
         or fields[0][2]
         or not _DIGITS.fullmatch(fields[0][1] or "")
     ):
-        raise malformed
+        raise _malformed(pattern)
     return pieces[0][0], "".join(literal for literal, _, _, _ in pieces[1:])
+
+
+def _malformed(pattern: str) -> DataError:
+    return DataError(
+        f"`data.frames.pattern`: given {pattern!r}, expected a name with one number in braces, "
+        "such as '{:09}' or 'frame_{}.jpg', or one with stars, such as '*.png'."
+    )
 
 
 def _check_names(streams: Iterable[Stream]) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from packnet_jax.camera_limits import is_camera
 from packnet_jax.untrusted import open_picture
 
 
@@ -41,13 +42,17 @@ def defect(
         depth: None if not measured.
     """
     height, width = shape
-    (fx, _, cx), (_, fy, cy), _ = np.asarray(intrinsics, np.float64).tolist()
+    K = np.asarray(intrinsics, np.float64)
+    (fx, skew, cx), (_, fy, cy), _ = K.tolist()
     if world_T_camera is not None and not np.isfinite(world_T_camera).all():
         return "its pose holds values that are not finite"
     if depth is not None and not depth.size:
         return f"its depth map has no pixel: its shape is {depth.shape}"
-    if not np.isfinite(intrinsics).all() or min(fx, fy) <= 0:
-        return f"its calibration is of no camera: fx={fx:g}, fy={fy:g}, cx={cx:g}, cy={cy:g}"
+    if not is_camera(K):
+        return (
+            f"its calibration is of no camera: fx={fx:g}, fy={fy:g}, cx={cx:g}, cy={cy:g}, "
+            f"skew={skew:g}"
+        )
     if abs(cx - width / 2) > width or abs(cy - height / 2) > height:
         return (
             f"its calibration is not of this picture: cx={cx:g}, cy={cy:g}, but the picture is "

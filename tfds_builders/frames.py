@@ -23,6 +23,7 @@ from tfds_builders.frame_checks import defect, in_pixels, picture_shape
 
 __all__ = [
     "ALLOW_MISSING",
+    "MAX_FRAMES",
     "SPLIT",
     "Frame",
     "FramesBuilder",
@@ -43,8 +44,8 @@ _LISTED = 5
 
 # TFDS sorts records by 128-bit keys, in memory, one bucket (a thousandth of the keys) at a time.
 # Keys this far apart put about a thousand frames into each.
-_MAX_FRAMES = 2**20
-_KEY_STEP = 2**128 // _MAX_FRAMES
+MAX_FRAMES = 2**20
+_KEY_STEP = 2**128 // MAX_FRAMES
 
 
 class Frame(NamedTuple):
@@ -308,19 +309,32 @@ class _Ledger:
             )
 
     def add(self, frame: Frame) -> int:
-        """Gives the frame its record."""
+        """Gives the frame its record; raises DataError where it has no place."""
         record = len(self._records)
-        if record == _MAX_FRAMES:
-            raise ValueError(f"A store holds at most {_MAX_FRAMES} frames; split the set.")
+        if record == MAX_FRAMES:
+            raise DataError(
+                f"{self._name}: a store holds at most {MAX_FRAMES} frames; split the set."
+            )
         if frame.name in self._records:
-            raise ValueError(f"Two frames are named {frame.name}; names must be unique.")
+            raise DataError(
+                f"{self._name}: two frames are named {frame.name}; names must be unique: remove or "
+                "rename one of their files."
+            )
         if not self._streams or self._streams[-1]["name"] != frame.stream:
             if any(stream["name"] == frame.stream for stream in self._streams):
-                raise ValueError(f"The frames of stream {frame.stream} must come together.")
+                raise DataError(
+                    f"{self._name}: the frames of stream {frame.stream} must come together, but "
+                    f"{frame.name} comes after some of {self._streams[-1]['name']}; read one "
+                    "stream after the other."
+                )
             self._streams.append({"name": frame.stream, "numbers": [], "first_record": record})
         numbers = self._streams[-1]["numbers"]
         if numbers and frame.number <= numbers[-1]:
-            raise ValueError(f"Frame {frame.name} comes after number {numbers[-1]}; sort them.")
+            raise DataError(
+                f"{self._name}: frame {frame.name} of number {frame.number} comes after number "
+                f"{numbers[-1]} of stream {frame.stream}; sort them, and keep one file of each "
+                "number."
+            )
         numbers.append(frame.number)
         self._records[frame.name] = record
         self._has_pose &= frame.world_T_camera is not None

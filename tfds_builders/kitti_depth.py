@@ -94,7 +94,7 @@ def _read_velodyne(
         raise ValueError(f"{projected if is_map else scan} needs the calibration {calibration}")
     what = f"{beams} of {NUM_LINES} beams" if beams else "one scan"
     if is_map:
-        depth = _read_npz(projected)
+        depth = _read_npz(projected, shape)
         if not beams:
             return MeasuredDepth(depth, f"velodyne, {what} (proj_depth/velodyne)")
         assert image_T_velodyne is not None
@@ -110,12 +110,14 @@ def _read_velodyne(
     return MeasuredDepth(depth, f"velodyne, {what} (projected from velodyne_points)")
 
 
-def _read_npz(path: Path) -> np.ndarray:
+def _read_npz(path: Path, shape: tuple[int, int]) -> np.ndarray:
     try:
-        arrays = read_arrays(path, ["velodyne_depth"])
-        return np.squeeze(arrays["velodyne_depth"]).astype(np.float32)
+        depth = np.squeeze(read_arrays(path, ["velodyne_depth"])["velodyne_depth"])
     except (KeyError, ValueError) as error:
         raise ValueError(f"the depth file {path} can not be read: {error}") from error
+    if depth.shape != shape:
+        raise ValueError(f"its depth in {path} has shape {depth.shape}, the picture {shape}")
+    return depth.astype(np.float32)
 
 
 def _read_png(path: Path) -> np.ndarray:

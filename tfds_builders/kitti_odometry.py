@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -281,6 +282,17 @@ def _check_folder(root: Path, sequence: SequenceId) -> None:
 
 
 def _pictures(root: Path, sequence: SequenceId) -> list[Path]:
+    """By rising number; raises DataError where two have the same."""
     folder = root / "sequences" / sequence.stream
-    found = [p for p in folder.iterdir() if p.suffix in _SUFFIXES and p.stem.isdecimal()]
-    return sorted(found, key=lambda path: int(path.stem))
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.suffix in _SUFFIXES and path.stem.isdecimal() and path.is_file()
+    ]
+    found.sort(key=lambda path: (int(path.stem), path.name))
+    for a, b in pairwise(found):
+        if int(a.stem) == int(b.stem):
+            raise DataError(
+                f"{folder} holds {a.name} and {b.name}, two pictures of one number; remove one."
+            )
+    return found

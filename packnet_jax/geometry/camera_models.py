@@ -19,6 +19,8 @@ from numpy import ndarray
 SHORTEST = 1e-300
 NUM_NEWTON_STEPS = 50
 NUM_BISECTIONS = 60
+NEGLIGIBLE = 1e-18
+"""Beside 1, to what float64 resolves; `np.roots` divides by the first coefficient that is not 0."""
 CONVERGED = 1e-9
 """Distortion is undone where it leads back to within this, on the plane one unit away."""
 
@@ -218,8 +220,9 @@ class KannalaBrandt:
     @cached_property
     def widest(self) -> float:
         """The largest angle from the axis, in radians."""
-        slope = [9 * self.k4, 7 * self.k3, 5 * self.k2, 3 * self.k1, 1.0]
-        roots = np.roots(np.trim_zeros(slope, "f"))  # in t^2
+        slope = np.array([9 * self.k4, 7 * self.k3, 5 * self.k2, 3 * self.k1, 1.0])  # in t^2
+        at_pi = slope * np.pi ** np.arange(8, -1, -2)
+        roots = np.roots(np.where(np.abs(at_pi) < NEGLIGIBLE, 0.0, slope))
         turns = [np.sqrt(r.real) for r in roots if abs(r.imag) < 1e-12 and r.real > 0]
         return float(min([np.pi, *turns]))
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from packnet_jax.camera_limits import LARGEST_PARAMETER, SMALLEST_FOCAL, is_in_range
 from packnet_jax.errors import ConfigError, DataError
 from packnet_jax.geometry.camera_models import (
     CameraModel,
@@ -37,8 +38,6 @@ FORMS: Mapping[str, Form] = {
     "kannala_brandt": Form(KannalaBrandt, ("k1", "k2", "k3", "k4"), 0),
 }
 OCAM = "ocam"
-LARGEST_PARAMETER = 1e9
-"""No camera comes near it, and squares stay within what Python's numbers hold."""
 SMALLEST_DETERMINANT = 1e-6
 """Of the affine map of `ocam`, which is near 1."""
 MODELS = (*FORMS, OCAM)
@@ -118,21 +117,32 @@ def _read_json(path: Path, model: str) -> Calibration:
         if missing:
             raise DataError(f"{path} lacks {', '.join(missing)} for --model={model}")
         size = document.get("image_size")
-        shape = None if size is None else (int(size[1]), int(size[0]))
+        shape = None
+        if size is not None:
+            width, height = size
+            shape = _shape(height, width)
         return Calibration(_make(form, document, str(path)), shape)
     except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise DataError(f"{path} holds no calibration for --model={model} ({error})") from error
+
+
+def _shape(height: float, width: float) -> tuple[int, int]:
+    """Height and width of pictures; raises ValueError where they are no positive whole numbers."""
+    if not all(side > 0 and int(side) == side for side in (height, width)):
+        raise ValueError(
+            f"pictures {width!r} wide and {height!r} high; expected two positive whole numbers"
+        )
+    return int(height), int(width)
 
 
 def _make(form: Form, parameters: Mapping[str, Any], origin: str) -> CameraModel:
     """The model from its parameters by name; other names are passed over."""
     wanted = [name for name in (*PINHOLE, "skew", *form.parameters) if name in parameters]
     values = {name: float(parameters[name]) for name in wanted}
-    is_sound = all(abs(value) < LARGEST_PARAMETER for value in values.values())  # of NaN: not
-    if not is_sound or min(values["fx"], values["fy"]) <= 0:
+    if not is_in_range(*values.values()) or min(values["fx"], values["fy"]) < SMALLEST_FOCAL:
         raise DataError(
             f"{origin}: {values}: expected finite numbers below {LARGEST_PARAMETER:g} in size, "
-            "with positive fx and fy"
+            f"with positive fx and fy, at least {SMALLEST_FOCAL:g} pixels"
         )
     if not 0 <= values.get("alpha", 0) < 1:
         raise DataError(f"{origin}: alpha is {values['alpha']}, expected at least 0 and below 1")
@@ -154,10 +164,11 @@ def _read_ocam(path: Path) -> Calibration:
         numbers = [*direct, *inverse, *centre, *affine, *size]
         if not np.isfinite(numbers).all() or abs(c - d * e) < SMALLEST_DETERMINANT:
             raise ValueError("a number that is not finite, or a singular affine map")
+        shape = _shape(height, width)
         model = OcamPolynomial(tuple(direct[1:]), tuple(inverse[1:]), row, column, c, d, e)
     except (IndexError, ValueError) as error:
         raise DataError(
             f"{path} is no OCamCalib file ({error}); expected its calib_results.txt: direct and "
             "inverse polynomial, centre, affine parameters, image size"
         ) from error
-    return Calibration(model, (int(height), int(width)))
+    return Calibration(model, shape)

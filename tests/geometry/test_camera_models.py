@@ -111,6 +111,18 @@ def test_kannala_brandt_ends_where_the_radius_stops_growing():
     assert not model.project(wide).valid
 
 
+@pytest.mark.parametrize("tiny", [1e-320, -1e-320, 1e-30, 1e-17])
+@pytest.mark.parametrize("name", ["k1", "k2", "k3", "k4"])
+def test_tiny_coefficients_of_kannala_brandt_change_nothing(name, tiny):
+    pixels = np.random.default_rng(5).uniform(-500, 500, (20, 2))
+    for others in ({}, {"k1": -0.2}):
+        model = KannalaBrandt(FISHEYE, **(others | {name: tiny + others.get(name, 0.0)}))
+        directions, valid = model.unproject(pixels)
+        expected = KannalaBrandt(FISHEYE, **others).unproject(pixels)
+        np.testing.assert_allclose(directions, expected.directions, atol=1e-9)
+        np.testing.assert_array_equal(valid, expected.valid)
+
+
 def test_beyond_a_mirror_s_outline_rays_are_its_border_s():
     """The outline: 1 + (1 - xi^2) r^2 = 0, where z = -1 / xi."""
     model = UnifiedSphere(FISHEYE, xi=1.4)

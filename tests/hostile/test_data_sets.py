@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +17,9 @@ from fake_odometry import make_odometry
 from hypothesis import strategies as st
 
 from packnet_jax.errors import DataError, PacknetError
-from tfds_builders.cityscapes import Cityscapes
+from tfds_builders.cityscapes import CAMERAS, PICTURES, Cityscapes, find_snippets
 from tfds_builders.ddad import Ddad
+from tfds_builders.dgp_files import list_scenes
 from tfds_builders.folder_files import find_streams
 from tfds_builders.frames import FramesBuilder
 from tfds_builders.kitti_odometry import KittiOdometry, parse_split
@@ -108,6 +111,30 @@ def test_pictures_outside_of_a_scene_are_not_read(root, path):
 
 
 # --- KITTI
+
+
+def test_a_scene_of_more_cameras_than_a_car_has_is_refused(root):
+    make_dgp(root, {"000001": 1})
+    count = 65
+    item = {"filename": "rgb/a/1.png"}
+    names = [f"camera_{number}" for number in range(count)]
+    data = [{"key": n, "id": {"name": n}, "datum": {"image": item}} for n in names]
+    rig = {"calibration_key": "rig", "datum_keys": names}
+    empty = [{"calibration_key": "rig", "datum_keys": []}] * 2 * count
+    tree = {"data": data, "samples": [rig, *empty]}
+    (root / "000001" / "scene_000001.json").write_text(json.dumps(tree))
+    with pytest.raises(DataError, match="has 65 cameras; at most 64 are read"):
+        ddad(root)().build()
+
+
+def test_many_scenes_are_listed_in_time(root):
+    make_dgp(root, {"000001": 1})
+    listed = [f"{number:06d}/scene.json" for number in range(30_000)]
+    tree = {"scene_splits": {"0": {"filenames": listed}}}
+    (root / "fake.json").write_text(json.dumps(tree))
+    began = time.process_time()
+    assert list_scenes(root / "fake.json", "train") == listed
+    assert time.process_time() - began < 5
 
 
 def kitti(root: Path) -> Callable[[], FramesBuilder]:
@@ -230,7 +257,38 @@ def test_any_names_of_sequences(effort):
         parse_split("0-99999999999")
 
 
+def test_two_pictures_of_one_number_are_refused(root):
+    make_odometry(root, {"09": 3})
+    folder = root / "sequences" / "09" / "image_2"
+    options = {"data_dir": str(root.parent / "built"), "root": str(root), "split": "09"}
+    for name, twin in (("000001.jpg", "000001.png"), ("000001.png", "1.png")):
+        for missing in {name, twin} - {"000001.png"}:
+            (folder / missing).write_bytes((folder / "000001.png").read_bytes())
+        with pytest.raises(DataError, match=f"image_2 holds {name} and {twin}, .* remove one"):
+            KittiOdometry.from_options(**options).build()
+        for extra in {name, twin} - {"000001.png"}:
+            (folder / extra).unlink()
+
+
+def test_folders_and_pipes_are_no_pictures_of_odometry(root):
+    make_odometry(root, {"09": 3})
+    (root / "sequences" / "09" / "image_2" / "000003.png").mkdir()
+    os.mkfifo(root / "sequences" / "09" / "image_2" / "000004.png")
+    options = {"data_dir": str(root.parent / "built"), "root": str(root), "split": "09"}
+    assert len(KittiOdometry.from_options(**options).targets()) == 3
+
+
 # --- the others
+
+
+def test_folders_and_pipes_are_neither_pictures_nor_cameras_of_cityscapes(root):
+    fake_cityscapes.write_snippet(root, "aachen_000000", 19)
+    city, cameras = (root / kind / "train" / "aachen" for kind in (PICTURES, CAMERAS))
+    (city / "aachen_000000_000040_leftImg8bit.png").mkdir()
+    os.mkfifo(city / "aachen_000000_000041_leftImg8bit.png")
+    os.mkfifo(cameras / "aachen_000000_000049_camera.json")
+    (snippet,) = find_snippets(city, cameras, "train/aachen")
+    assert [number for number, _ in snippet.pictures] == list(range(30))
 
 
 @fuzz.SHORT_AND_LONG

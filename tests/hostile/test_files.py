@@ -4,15 +4,18 @@ import contextlib
 import io
 import json
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import fuzz
 import numpy as np
 import pytest
-from fake_kitti import png
+from fake_dgp import make_dgp
+from fake_kitti import frame_name, make_kitti, png
 from golden.seeded import GOLDEN_DIR
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,13 +24,15 @@ from torch_files import Raw, legacy_bytes, zip_bytes
 from packnet_jax import untrusted
 from packnet_jax.convert.original import read_original
 from packnet_jax.convert.torch_file import read_torch_file
-from packnet_jax.errors import CheckpointError, PacknetError
+from packnet_jax.errors import CheckpointError, DataError, PacknetError
 from packnet_jax.infer.inputs import read_picture
 from packnet_jax.ray_template import load_template, read_model
 from packnet_jax.ray_template.calibration import MODELS
 from packnet_jax.visualize import read_depth
+from tfds_builders import dgp_depth, kitti_depth
 from tfds_builders.calibration import Calibration
 from tfds_builders.depth_codec import decode_depth, encode_depth
+from tfds_builders.dgp_files import read_scene
 from tfds_builders.frame_checks import header_shape, picture_shape
 from tfds_builders.pictures import decode_image
 
@@ -308,6 +313,58 @@ def test_damaged_depth_codes(effort):
             lambda code: only_our_errors(lambda: decode_depth(code), ValueError),
             fuzz.mutated(encode_depth(depth)),
             examples=100 * effort,
+        )
+
+
+def test_an_array_of_another_shape_is_neither_converted_nor_printed(tmp_path):
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (4000000, 0), }"
+    path = tmp_path / "x.npz"
+    path.write_bytes(stored("intrinsics", npy_that_declares(header)))
+    with pytest.raises(DataError, match=r"of shape \(4000000, 0\)") as error:
+        Calibration.parse(str(path))
+    assert len(str(error.value)) < 2000
+
+
+def projected_of_kitti(root: Path) -> tuple[Path, str, Callable[[], object]]:
+    drive = (make_kitti(root, {1: 1}, [(1, 0)]) / frame_name(1, 0)).parents[2]
+    path = drive / "proj_depth" / "velodyne" / "image_02" / f"{0:010d}.npz"
+    arguments = (drive, "image_02", f"{0:010d}", "velodyne")
+    read = partial(kitti_depth.read_depth, *arguments, image_T_velodyne=None, shape=(12, 40))
+    return path, "velodyne_depth", read
+
+
+def cached_of_dgp(root: Path) -> tuple[Path, str, Callable[[], object]]:
+    data_set = make_dgp(root, {"000001": 1})
+    scene = read_scene(data_set, "000001/scene_000001.json")
+    picture = scene.samples[0].datum("camera_01").filename
+    read = partial(dgp_depth.read_depth, scene.folder, scene.samples[0], "camera_01")
+    path = dgp_depth.cached_map(scene.folder, picture)
+    return path, "depth", partial(read, intrinsics=np.eye(3), shape=(24, 40))
+
+
+@pytest.mark.parametrize("make", [projected_of_kitti, cached_of_dgp])
+def test_depth_of_another_shape_takes_no_memory_beyond_its_own(tmp_path, make):
+    path, name, read = make(tmp_path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = 2**23
+    path.write_bytes(npz(**{name: np.zeros(size, np.uint8)}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="has shape"):
+            read()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * size
+
+
+def test_a_scan_of_too_many_points_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(dgp_depth, "_MAX_POINTS", 10)
+    data_set = make_dgp(tmp_path, {"000001": 1})
+    scene = read_scene(data_set, "000001/scene_000001.json")
+    with pytest.raises(ValueError, match="points; at most 10 are read"):
+        dgp_depth.read_depth(
+            scene.folder, scene.samples[0], "camera_01", intrinsics=np.eye(3), shape=(24, 40)
         )
 
 

@@ -92,6 +92,7 @@ def test_an_ocam_file(tmp_path):
         ("mei", f"{NUMBERS},1.35e154", DataError, r"below 1e\+09"),  # whose square is none
         ("double_sphere", f"{NUMBERS},-1e300,0.5", DataError, r"below 1e\+09"),
         ("double_sphere", f"{NUMBERS},0,1", DataError, "alpha is 1.0"),
+        ("pinhole", "1e-50,301,320.5,240.5", DataError, "at least 0.001 pixels"),
     ],
 )
 def test_mistakes_are_named(model, given, error, message):
@@ -113,4 +114,22 @@ def test_files_that_lack_something_are_named(tmp_path):
         read_model("ocam", str(path))
     path.write_text("#size\n480 640\n")
     with pytest.raises(DataError, match=r"no OCamCalib file"):
+        read_model("ocam", str(path))
+
+
+@pytest.mark.parametrize(
+    "size",
+    [[640, -480], [0, 480], [640.5, 480], [640], [640, 480, 3], [1e400, 480], ["640", "480"]],
+)
+def test_sizes_of_pictures_are_two_positive_whole_numbers(tmp_path, size):
+    given = write(tmp_path / "x.json", fx=300, fy=301, cx=320.5, cy=240.5, image_size=size)
+    with pytest.raises(DataError, match=r"x\.json holds no calibration"):
+        read_model("pinhole", given)
+
+
+@pytest.mark.parametrize("size", ["-480 640", "480 0", "480.5 640"])
+def test_sizes_of_ocam_files_are_positive_whole_numbers(tmp_path, size):
+    path = tmp_path / "calib_results.txt"
+    path.write_text(OCAM.replace("480 640", size))
+    with pytest.raises(DataError, match="two positive whole numbers"):
         read_model("ocam", str(path))

@@ -55,6 +55,9 @@ def test_four_numbers():
         ("0 0 3 0 1 3 0 0 1", "positive fx and fy"),
         ("9 0 3 0 9 3 0 0 2", r"\[0, fy, cy\], \[0, 0, 1\]"),
         ("9 0 nan 0 9 3 0 0 1", "but intrinsics are"),
+        ("1e-50 0 3 0 1e-50 3 0 0 1", "at least 0.001 pixels"),
+        ("9e9 0 3 0 9 3 0 0 1", r"below 1e\+09"),
+        ("9 1e10 3 0 9 3 0 0 1", r"below 1e\+09"),
     ],
 )
 def test_files_that_hold_something_else(tmp_path, content, message):

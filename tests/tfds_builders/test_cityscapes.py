@@ -101,6 +101,7 @@ def test_a_picture_cut_short_is_listed(root):
         ("{}", "lacks 'intrinsic'"),
         ('{"intrinsic": {"fx": 3, "fy": 3, "u0": 1}}', "lacks 'v0'"),
         ('{"intrinsic": {"fx": 0, "fy": 3, "u0": 1, "v0": 1}}', "gives no camera: fx=0"),
+        ('{"intrinsic": {"fx": 1e-50, "fy": 3, "u0": 1, "v0": 1}}', "gives no camera: fx=1e-50"),
         ('{"intrinsic": {"fx": NaN, "fy": 3, "u0": 1, "v0": 1}}', "gives no camera: fx=nan"),
         ('{"intrinsic": {"fx": 2262, "fy": 2265, "u0": 1096, "v0": 513}}', "not of this picture"),
         ('{"intrinsic": [1, 2]}', "can not be read"),

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from folders import cut_off, numbered, picture, write_pictures, write_video
 
+from packnet_jax import untrusted
 from packnet_jax.errors import DataError
+from tfds_builders import folder_files
 from tfds_builders.folder_files import count_frames, find_streams, read_video
 
 
@@ -50,7 +52,7 @@ def test_a_number_in_braces_says_what_follows_what(tmp_path):
     assert numbers_of([stream]) == [[0, 5]]
 
 
-@pytest.mark.parametrize("pattern", ["{:09", "{a}", "{}{}", "{:s}", "{:z}"])
+@pytest.mark.parametrize("pattern", ["{:09", "{a}", "{}{}", "{:s}", "{:z}", ".", "./"])
 def test_malformed_patterns_are_refused(tmp_path, pattern):
     write_pictures(tmp_path, ["1.png"])
     with pytest.raises(DataError, match="one number in braces"):
@@ -112,3 +114,40 @@ def test_frames_that_a_video_lacks_are_none(tmp_path):
     assert 10 < sum(frame is not None for frame in frames) < 30
     assert frames[0] is not None
     assert frames[-1] is None
+
+
+def announcing(path, count):
+    """The video, with that many frames in the headers of the file and of its stream."""
+    data = bytearray(path.read_bytes())
+    for place in (data.index(b"avih") + 8 + 16, data.index(b"strh") + 8 + 32):
+        data[place : place + 4] = count.to_bytes(4, "little")
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("count", [10**6, 2**32 - 1])
+def test_frames_beyond_what_a_file_or_a_store_can_hold_are_counted(tmp_path, count):
+    path = announcing(write_video(tmp_path / "clip.avi", 3), count)
+    assert path.stat().st_size < 10**6
+    assert count_frames(path) == 3
+    (stream,) = find_streams(path)
+    assert len(stream.entries) == 3
+
+
+def test_a_video_of_more_frames_than_a_store_holds_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_files, "MAX_FRAMES", 2)
+    path = write_video(tmp_path / "clip.avi", 5)
+    with pytest.raises(DataError, match=r"clip\.avi has more frames than the 2 that .* split it"):
+        find_streams(path)
+    (stream,) = find_streams(path, stride=3)
+    assert numbers_of([stream]) == [[0, 1]]
+
+
+def test_a_video_of_larger_pictures_than_any_is_refused(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "clip.avi", 3)
+    frames = read_video(path, range(3))
+    next(frames)
+    monkeypatch.setattr(untrusted, "MAX_PIXELS", 100)
+    for read in (frames, read_video(path, range(3))):
+        with pytest.raises(DataError, match=r"clip\.avi can not be read: it is 80 pixels wide"):
+            next(read)

@@ -236,7 +236,8 @@ def test_context_that_is_missing_and_gaps_of_the_set_itself_do_not_count(tmp_pat
 def matrix(**entries: float) -> np.ndarray:
     changed = K.copy()
     for name, value in entries.items():
-        changed[{"fx": (0, 0), "fy": (1, 1), "cx": (0, 2), "cy": (1, 2)}[name]] = value
+        places = {"fx": (0, 0), "skew": (0, 1), "fy": (1, 1), "cx": (0, 2), "cy": (1, 2)}
+        changed[places[name]] = value
     return changed
 
 
@@ -248,6 +249,9 @@ def matrix(**entries: float) -> np.ndarray:
         ({"intrinsics": matrix(fx=0)}, "of no camera: fx=0"),
         ({"intrinsics": matrix(fy=-30)}, "fy=-30"),
         ({"intrinsics": matrix(cx=np.nan)}, "cx=nan"),
+        ({"intrinsics": matrix(fx=1e-50)}, "of no camera: fx=1e-50"),
+        ({"intrinsics": matrix(fy=1e39)}, "of no camera: .*fy=1e.39"),
+        ({"intrinsics": matrix(skew=1e39)}, "of no camera: .*skew=1e.39"),
         ({"intrinsics": matrix(cx=100)}, "not of this picture: cx=100, cy=4, .* 10 pixels wide"),
         ({"image": np.zeros((4, 5, 3), np.uint8)}, "5 pixels wide and 4 high, those before"),
     ],
@@ -293,7 +297,7 @@ def test_a_set_without_targets_is_refused_and_leaves_nothing(tmp_path):
     ],
 )
 def test_builders_that_mix_frames_up_are_told(tmp_path, items, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         build(tmp_path, items, ["a/0"])
 
 
