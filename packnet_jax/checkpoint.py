@@ -221,7 +221,12 @@ def _read_json(item: Path) -> dict[str, Any]:
 def _step_folder(checkpoint: Path) -> Path:
     checkpoint = checkpoint.expanduser().resolve()
     if (checkpoint / VARIABLES).is_dir():
-        return checkpoint
+        if checkpoint.name.isdecimal():
+            return checkpoint
+        raise CheckpointError(
+            f"--checkpoint: {checkpoint} is the folder of one step, whose name has to say which; "
+            "call it by its number again, such as 00000500"
+        )
     for folder in (checkpoint / CHECKPOINTS, checkpoint):
         if steps := _step_folders(folder):
             return steps[-1]
@@ -235,5 +240,5 @@ def _step_folders(folder: Path) -> list[Path]:
     """Of all checkpoints in it, oldest first."""
     if not folder.is_dir():
         return []
-    steps = [p for p in folder.iterdir() if p.name.isdigit() and (p / VARIABLES).is_dir()]
+    steps = [p for p in folder.iterdir() if p.name.isdecimal() and (p / VARIABLES).is_dir()]
     return sorted(steps, key=lambda p: int(p.name))

@@ -110,6 +110,18 @@ def read_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
+def parse_array(data: bytes) -> np.ndarray:
+    """The numbers of an `.npy` file that was read already.
+
+    Raises:
+        ValueError: it holds something else than numbers, or more than `MAX_ARRAY_BYTES`.
+    """
+    try:
+        return _read_array(io.BytesIO(data), len(data))
+    except Exception as error:  # as above
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
 def _read_array(file: BinaryIO, size: int) -> np.ndarray:
     """What an .npy file of so many bytes holds; no more is read than it declares."""
     version = np.lib.format.read_magic(file)

@@ -54,6 +54,9 @@ def test_a_run_is_found_by_workdir_folder_or_step(tmp_path):
         assert (found.step, found.config.seed) == (step, 7)
     variables = checkpoint.read_variables(found.folder, next(abstract()))
     np.testing.assert_array_equal(variables["w"], np.ones((64, 64)))
+    found.folder.rename(tmp_path / "best")
+    with pytest.raises(CheckpointError, match="call it by its number again"):
+        checkpoint.read_config(tmp_path / "best")
 
 
 def test_no_checkpoint_and_other_networks_are_named(tmp_path):

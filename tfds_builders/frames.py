@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from packnet_jax.errors import DataError
+from packnet_jax.untrusted import MAX_ARRAY_BYTES, parse_array
 from tfds_builders.depth_codec import decode_depth, encode_depth
 from tfds_builders.frame_checks import defect, in_pixels, picture_shape
 
@@ -237,13 +238,14 @@ def decode_array(text: str) -> np.ndarray:
     """The inverse of `encode_array`.
 
     Raises:
-        ValueError: if the text is not what `encode_array` wrote.
+        ValueError: if the text is not what `encode_array` wrote, or stands for more than is read.
     """
     try:
-        data = zlib.decompress(base64.b64decode(text, validate=True))
-    except zlib.error as error:
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(base64.b64decode(text, validate=True), MAX_ARRAY_BYTES)
+        return parse_array(data)
+    except (ValueError, zlib.error) as error:
         raise ValueError(f"These {len(text)} characters are not an array: {error}.") from error
-    return np.load(io.BytesIO(data), allow_pickle=False)
 
 
 class _Ledger:

@@ -19,7 +19,7 @@ from absl import logging
 from tensorflow_datasets.proto import tf_example_pb2
 
 from packnet_jax.data.buckets import fetch_set
-from packnet_jax.errors import DataError, reason
+from packnet_jax.errors import DataError, PacknetError, first_line, reason
 from packnet_jax.locks import take_lock
 from packnet_jax.quiet import without_warnings
 from tfds_builders.depth_codec import decode_depth
@@ -224,12 +224,12 @@ def open_store(
             f"A data set can not be built ({reason(error)}); nothing of it is kept. Look for space "
             "and permissions at `data.tfds_dir`, and start the same command again."
         ) from error
+    full_name = f"{builder.name}/{Path(builder.data_dir).parent.name}"
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
     read: Any = builder.as_data_source  # TFDS's decorator hides its signature from checkers
-    source = read(SPLIT, deserialize_method=raw)
-    full_name = f"{builder.name}/{Path(builder.data_dir).parent.name}"
-    metadata: Any = builder.info.metadata
-    store = FrameStore(source, metadata, name=full_name)
+    with _damage_named(full_name):
+        metadata: Any = builder.info.metadata
+        store = FrameStore(read(SPLIT, deserialize_method=raw), metadata, name=full_name)
     if store.missing:
         first = "; ".join(f"{item['name']}: {item['reason']}" for item in store.missing[:3])
         have = f"{len(store.targets)} targets remain"
@@ -247,7 +247,8 @@ def _built(
     make_builder: Callable[[], FramesBuilder], allow_missing: float, bucket: str | None
 ) -> FramesBuilder:
     with without_warnings():  # that a configuration is custom, as all of ours are, or not built
-        builder = make_builder()
+        with _damage_named("of this configuration"):
+            builder = make_builder()
         if builder.is_prepared():
             return builder
     folder = Path(builder.data_dir)
@@ -257,6 +258,21 @@ def _built(
         elif not builder.is_prepared():
             builder.build(allow_missing=allow_missing)
         return make_builder()
+
+
+@contextmanager
+def _damage_named(name: str) -> Iterator[None]:
+    """Whatever readers of a built set's own files raise is a DataError."""
+    try:
+        yield
+    except (PacknetError, OSError):
+        raise
+    except Exception as error:
+        raise DataError(
+            f"The built set {name} can not be opened: its `dataset_info.json` or `metadata.json` is "
+            f"damaged ({first_line(error)}). Delete it under `data.tfds_dir` and start again to "
+            "build it anew."
+        ) from error
 
 
 @contextmanager

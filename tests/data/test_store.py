@@ -1,7 +1,9 @@
 import errno
 import fcntl
 import io
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from PIL import Image
 from packnet_jax.data.index import make_index
 from packnet_jax.data.store import FrameStore
 from packnet_jax.errors import DataError
+from packnet_jax.untrusted import read_json
 from tfds_builders.kitti_raw import KittiRaw
 
 
@@ -112,6 +115,40 @@ def test_a_build_clears_what_a_killed_one_left(kitti, tmp_path):
     assert len(open_built(KittiRaw.from_options, **options)) == 13
     assert not leftover.exists()
     assert (built / "metadata.json").is_file()
+
+
+def cut(path: Path) -> None:
+    path.write_text(path.read_text()[:50])
+
+
+def without_targets(path: Path) -> None:
+    path.write_text(json.dumps({k: v for k, v in read_json(path).items() if k != "targets"}))
+
+
+def changed(**fields):
+    return lambda path: path.write_text(json.dumps(read_json(path) | fields))
+
+
+@pytest.mark.parametrize(
+    ("file", "harm"),
+    [
+        ("metadata.json", cut),
+        ("dataset_info.json", cut),
+        ("metadata.json", without_targets),
+        ("metadata.json", changed(targets=[2**70])),
+        ("metadata.json", changed(mask="eJwDAAAAAAE=")),
+        ("metadata.json", changed(mask=[])),
+    ],
+)
+def test_a_built_set_whose_own_files_are_damaged_is_named(kitti, tmp_path, file, harm):
+    """Such as one that came from a bucket, half copied."""
+    whole = Path(KittiRaw.from_options(**kitti).data_dir)
+    open_built(KittiRaw.from_options, **kitti)
+    copy = tmp_path / whole.relative_to(kitti["data_dir"])
+    shutil.copytree(whole, copy)
+    harm(copy / file)
+    with pytest.raises(DataError, match=r"can not be opened: .* Delete it"):
+        open_built(KittiRaw.from_options, **kitti | {"data_dir": str(tmp_path)})
 
 
 def test_a_set_is_built_on_a_file_system_without_locks(kitti, tmp_path, monkeypatch, caplog):
