@@ -269,8 +269,8 @@ def _damage_named(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise DataError(
-            f"The built set {name} can not be opened: its `dataset_info.json` or `metadata.json` is "
-            f"damaged ({first_line(error)}). Delete it under `data.tfds_dir` and start again to "
+            f"The built set {name} can not be opened: its `dataset_info.json` or `metadata.json` "
+            f"is damaged ({first_line(error)}). Delete it under `data.tfds_dir` and start again to "
             "build it anew."
         ) from error
 
