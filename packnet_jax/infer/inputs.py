@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from packnet_jax.errors import DataError
-from packnet_jax.untrusted import ALL_FORMATS, open_picture
+from packnet_jax.untrusted import ALL_FORMATS, check_size, open_picture
 from tfds_builders.folder_files import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 
@@ -63,7 +63,7 @@ def open_input(text: str, *, max_frames: int | None = None) -> Iterator[Source]:
     Raises:
         DataError: there is no such input, or it can not be opened.
     """
-    path = Path(text).expanduser()
+    path = _path(text)
     is_video = path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
     is_camera = text.isdecimal() and not path.exists()
     if not (is_video or is_camera):
@@ -71,11 +71,18 @@ def open_input(text: str, *, max_frames: int | None = None) -> Iterator[Source]:
         return
     if is_video and not path.is_file():
         raise DataError(f"--input: there is no video {path}")
+    what = f"camera {text}" if is_camera else f"video {path}"
+    if is_camera and int(text) >= 2**31:
+        raise DataError(f"--input: {what} can not be opened")
     capture = cv2.VideoCapture(int(text) if is_camera else str(path))
     try:
         if not capture.isOpened():
-            what = f"camera {text}" if is_camera else f"video {path}"
             raise DataError(f"--input: {what} can not be opened")
+        sides = (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
+        try:
+            check_size(*(int(capture.get(side)) for side in sides))
+        except ValueError as error:
+            raise DataError(f"--input: {what} can not be read: {error}") from error
         title = f"camera{text}" if is_camera else path.stem
         # OpenCV has 0 or less for what it does not know.
         announced, fps = (capture.get(p) for p in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))
@@ -117,7 +124,7 @@ def find_pictures(text: str) -> tuple[Path, list[Path]]:
     Raises:
         DataError: there is none.
     """
-    path = Path(text).expanduser()
+    path = _path(text)
     if path.is_file():
         return path.parent, [path]
     if path.is_dir():
@@ -134,6 +141,16 @@ def find_pictures(text: str) -> tuple[Path, list[Path]]:
     if not pictures:
         raise DataError(f"--input: {path} holds no {', '.join(PICTURE_SUFFIXES)} file")
     return folder, pictures
+
+
+def _path(text: str) -> Path:
+    """Raises DataError where no path can be called so."""
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+        return path
+    except (OSError, RuntimeError) as error:  # too long, a user that is none
+        raise DataError(f"--input: given {text[:100]!r}, which is no path ({error})") from error
 
 
 def read_picture(path: Path) -> UInt8[ndarray, "h w 3"]:
@@ -176,5 +193,10 @@ def _read_stream(
                 yield Unreadable(
                     f"{text} ends after {number} of the {expected} frames it announces"
                 )
+            return
+        try:
+            check_size(*bgr.shape[:2])
+        except ValueError as error:
+            yield Unreadable(f"{text} ends after {number} frames, since of the next one {error}")
             return
         yield Frame(Path(f"{title}_{number:06d}.png"), cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))

@@ -70,6 +70,35 @@ def test_nothing_to_do_is_an_error(tmp_path):
             pass
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("~nosuchuser/x.png", "is no path"),
+        ("~nosuchuser/x.mp4", "is no path"),
+        ("x" * 300, "is no path"),
+        ("x" * 300 + "*.png", "is no path"),
+        ("99999999999", "camera 99999999999 can not be opened"),
+    ],
+)
+def test_what_can_be_no_input_is_an_error(text, told):
+    with pytest.raises(DataError, match=told), open_input(text):
+        pass
+
+
+def test_frames_that_are_too_large_are_refused_before_and_while_they_are_read(
+    tmp_path, monkeypatch
+):
+    path = write_video(tmp_path / "clip.mp4", 3)
+    monkeypatch.setattr("packnet_jax.untrusted.MAX_SIDE", 40)
+    with pytest.raises(DataError, match=r"clip\.mp4 can not be read: it is"), open_input(str(path)):
+        pass
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)  # it does not say its size
+    with open_input("3") as source:
+        (told,) = source.frames
+    assert isinstance(told, Unreadable)
+    assert "3 ends after 0 frames, since of the next one it is 48 pixels wide" in told.reason
+
+
 def test_a_picture_of_another_format_is_read_and_named_as_a_png(tmp_path):
     write_picture(tmp_path / "one.webp")
     assert names_of(tmp_path / "one.webp") == ["one.png"]
