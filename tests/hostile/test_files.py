@@ -110,6 +110,10 @@ def test_pickles_of_any_instructions(tmp_path, write, effort):
     fuzz.check(lambda program: read(write(Raw(program))), programs, examples=200 * effort)
 
 
+MAPPING = b"ccollections\nOrderedDict\n)RX\x01\0\0\0a"
+"""And a key, whose value is to come, and then an `s`."""
+
+
 def shared(open_: bytes, close: bytes, levels: int) -> bytes:
     """A container of ten references to one of ten references to one …"""
     program = open_ + b"K\x01" * 10 + close + b"q\x00"
@@ -123,11 +127,22 @@ def shared(open_: bytes, close: bytes, levels: int) -> bytes:
     "program",
     [
         b"ctorch\ndevice\n" + shared(b"](", b"e", 40) + b"\x85R",
+        b"ctorch\ndevice\n" + MAPPING + shared(b"](", b"e", 40) + b"s\x85R",
+        b"ctorch\ndevice\n" + shared(MAPPING + b"](", b"es", 40) + b"\x85R",
+        shared(b"ctorch\ndevice\n(", b"tR", 40),
         b"}" + shared(b"(", b"t", 40) + b"K\x01s",
         b"cbuiltins\nset\n]" + shared(b"(", b"t", 40) + b"a\x85R",
         b"}X\x06\x00\x00\x00config}X\x01\x00\x00\x00a" + shared(b"](", b"e", 40) + b"ss",
     ],
-    ids=["written out", "hashed as a key", "hashed in a set", "gone through"],
+    ids=[
+        "written out",
+        "written out as a mapping",
+        "as mappings",
+        "joined",
+        "hashed as a key",
+        "hashed in a set",
+        "gone through",
+    ],
 )
 @pytest.mark.parametrize("write", [zip_bytes, legacy_bytes])
 def test_a_few_bytes_that_stand_for_10_to_the_40_values_are_refused(tmp_path, write, program):
