@@ -315,6 +315,17 @@ def test_an_archive_of_zeros_is_not_unpacked_beyond_its_bound(tmp_path, monkeypa
         load_template(path)
 
 
+def test_an_archive_that_lists_an_array_twice_is_not_unpacked(tmp_path):
+    """A directory could list it thousands of times, at no more than its few bytes each."""
+    path = tmp_path / "twice.npz"
+    path.write_bytes(npz(rays=RAYS))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.filelist *= 2
+        archive._didModify = True  # pyright: ignore
+    with pytest.raises(PacknetError, match="same name"):
+        load_template(path)
+
+
 @fuzz.SHORT_AND_LONG
 def test_damaged_depth_codes(effort):
     sparse = np.where(np.arange(80).reshape(8, 10) % 7, 0, 2.5)
