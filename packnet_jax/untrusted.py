@@ -91,8 +91,8 @@ def read_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
     `.npy` file its array, under "". Arrays can not be written to.
 
     Raises:
-        ValueError: it can not be read, or holds something else than numbers, or more than
-            `MAX_ARRAY_BYTES`.
+        ValueError: it can not be read, or holds something else than numbers, more than
+            `MAX_ARRAY_BYTES`, or two arrays of one name.
     """
     try:
         if path.suffix == ".npy":
@@ -100,8 +100,11 @@ def read_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
                 return {"": _read_array(file, path.stat().st_size)}
         found = {}
         with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                name = entry.filename.removesuffix(".npy")
+            entries = archive.infolist()
+            by_name = {entry.filename.removesuffix(".npy"): entry for entry in entries}
+            if len(by_name) != len(entries):
+                raise ValueError("two of its arrays have the same name")
+            for name, entry in by_name.items():
                 if name in names:
                     with archive.open(entry) as file:
                         found[name] = _read_array(file, entry.file_size)  # pyright: ignore

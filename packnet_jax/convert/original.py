@@ -142,7 +142,7 @@ def read_original(path: Path) -> Original:
             "model.pose_net.*. (Encoders of image classifiers and of monodepth2 are read by "
             "config.model.depth_net.imagenet_weights.)"
         )
-    left = [key for key in content if key not in ("state_dict", "config", "epoch")]
+    left = [str(key) for key in content if key not in ("state_dict", "config", "epoch")]
     return Original(
         networks,
         config,

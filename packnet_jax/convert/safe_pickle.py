@@ -30,6 +30,9 @@ MAX_ELEMENTS = 2**48
 MAX_BITS = 128
 """Of a number; torch writes one of 80."""
 
+MAX_DEVICE_NAME = 100
+"""Characters; names that are made of names would grow without end."""
+
 INSTRUCTIONS = {
     *("PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE"),
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
@@ -92,6 +95,21 @@ class KnownMapping(dict):
 
     def __setstate__(self, state: object) -> None:
         """Leaves the attributes out."""
+
+
+class _Shown(reprlib.Repr):
+    """Chooses by a type's name: one that it does not know would be written out in full."""
+
+    repr_KnownMapping = reprlib.Repr.repr_dict
+
+
+def shown(value: object) -> str:
+    """A value from a file for a message: its beginning alone, however much it stands for."""
+    return _SHOWN.repr(value)
+
+
+_SHOWN = _Shown()
+_SHOWN.maxlevel = 3
 
 
 class KnownFunction(NamedTuple):
@@ -169,11 +187,9 @@ class _Unpickler(pickle.Unpickler):
             or type(key) is not str
             or view not in ([], [None])
         ):
-            raise CheckpointError(
-                f"it refers to {reprlib.repr(pid)}, expected a plain storage of numbers"
-            )
+            raise CheckpointError(f"it refers to {shown(pid)}, expected a plain storage of numbers")
         if not _is_count(count):
-            raise CheckpointError(f"storage {key!r} has an impossible size, {reprlib.repr(count)}")
+            raise CheckpointError(f"storage {key!r} has an impossible size, {shown(count)}")
         storage = StorageRef(key, storage_type.dtype, count)
         if self.storages.setdefault(key, storage) != storage:
             raise CheckpointError(f"storage {key!r} is described in two ways that disagree")
@@ -245,11 +261,11 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
     shape, strides = tuple(shape), tuple(strides)
     if len(shape) != len(strides) or not all(map(_is_count, (offset, *shape, *strides))):
         raise CheckpointError(
-            f"a tensor of shape {reprlib.repr(shape)}, strides {reprlib.repr(strides)} and offset "
-            f"{reprlib.repr(offset)}, expected as many strides as axes and no negative numbers"
+            f"a tensor of shape {shown(shape)}, strides {shown(strides)} and offset "
+            f"{shown(offset)}, expected as many strides as axes and no negative numbers"
         )
     if len(shape) > MAX_AXES or math.prod(n or 1 for n in shape) > MAX_ELEMENTS:
-        raise CheckpointError(f"a tensor of the impossible shape {reprlib.repr(shape)}")
+        raise CheckpointError(f"a tensor of the impossible shape {shown(shape)}")
     size = math.prod(shape)
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if size and (last >= storage.count or size > storage.count):
@@ -265,7 +281,7 @@ def _rebuild_tensor_v2(
 ) -> TensorRef:
     if metadata:
         raise CheckpointError(
-            f"a tensor with the properties {reprlib.repr(metadata)}, which are not known"
+            f"a tensor with the properties {shown(metadata)}, which are not known"
         )
     return _rebuild_tensor(storage, offset, shape, strides)
 
@@ -277,13 +293,16 @@ def _rebuild_parameter(tensor: Any, *_: Any) -> TensorRef:
 
 
 def _device(*names: Any) -> str:
-    return ":".join(map(str, _plain(names)))
+    names = _plain(names)
+    if len(names) > 2 or any(len(str(name)) > MAX_DEVICE_NAME for name in names):
+        raise CheckpointError(f"a device named {shown(names)}, expected one such as 'cuda', 0")
+    return ":".join(map(str, names))
 
 
 def _plain(values: Any) -> tuple[Any, ...]:
     values = tuple(values)
     if not all(map(is_plain, values)):
-        raise CheckpointError(f"it holds {reprlib.repr(values)}, expected texts or numbers alone")
+        raise CheckpointError(f"it holds {shown(values)}, expected texts or numbers alone")
     return values
 
 

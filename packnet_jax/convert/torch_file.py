@@ -12,7 +12,6 @@ container has none, so that only damage to its structure can be seen.
 """
 
 import mmap
-import reprlib
 import zipfile
 from collections.abc import Callable, Collection, Mapping
 from io import BytesIO
@@ -21,7 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from packnet_jax.convert.safe_pickle import StorageRef, TensorRef, Unpickled, is_plain, unpickle
+from packnet_jax.convert.safe_pickle import (
+    StorageRef,
+    TensorRef,
+    Unpickled,
+    is_plain,
+    shown,
+    unpickle,
+)
 from packnet_jax.errors import CheckpointError
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -137,7 +143,7 @@ def _read_legacy(path: Path, skip: Collection[str]) -> Any:
             raise CheckpointError("a pickle, but none that torch.save wrote")
         protocol, machine = unpickle(data).root, unpickle(data).root
         if protocol != PROTOCOL_VERSION:
-            raise CheckpointError(f"protocol {reprlib.repr(protocol)}, expected {PROTOCOL_VERSION}")
+            raise CheckpointError(f"protocol {shown(protocol)}, expected {PROTOCOL_VERSION}")
         if not isinstance(machine, dict) or machine.get("little_endian") is not True:
             raise CheckpointError("written on a big-endian machine, which is not supported")
         found, keys = unpickle(data), unpickle(data).root
@@ -256,7 +262,7 @@ class _Resolver:
             return type(node)(map(self.resolve, node))
         if type(node) is set and all(map(is_plain, node)):
             return set(node)
-        raise CheckpointError(f"it holds {reprlib.repr(node)}, which is no plain data")
+        raise CheckpointError(f"it holds {shown(node)}, which is no plain data")
 
     def _array(self, tensor: TensorRef) -> np.ndarray:
         key = tensor.storage.key

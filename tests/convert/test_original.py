@@ -237,6 +237,13 @@ def test_the_other_network_may_then_be_damaged(seeded, written):
 # --- the report
 
 
+def test_entries_are_named_whatever_their_key_is(seeded, written):
+    path = written({**seeded, 5: 1})
+    imported = import_original(path)
+    assert imported.left == ("optimizer", "scheduler", "5")
+    assert "Not needed: " in report(imported, path)
+
+
 def test_the_report_names_everything(seeded, written):
     path = written(seeded)
     seeded = dict(seeded)

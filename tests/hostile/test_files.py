@@ -115,6 +115,10 @@ def test_pickles_of_any_instructions(tmp_path, write, effort):
     fuzz.check(lambda program: read(write(Raw(program))), programs, examples=200 * effort)
 
 
+MAPPING = b"ccollections\nOrderedDict\n)RX\x01\0\0\0a"
+"""And a key, whose value is to come, and then an `s`."""
+
+
 def shared(open_: bytes, close: bytes, levels: int) -> bytes:
     """A container of ten references to one of ten references to one …"""
     program = open_ + b"K\x01" * 10 + close + b"q\x00"
@@ -128,11 +132,22 @@ def shared(open_: bytes, close: bytes, levels: int) -> bytes:
     "program",
     [
         b"ctorch\ndevice\n" + shared(b"](", b"e", 40) + b"\x85R",
+        b"ctorch\ndevice\n" + MAPPING + shared(b"](", b"e", 40) + b"s\x85R",
+        b"ctorch\ndevice\n" + shared(MAPPING + b"](", b"es", 40) + b"\x85R",
+        shared(b"ctorch\ndevice\n(", b"tR", 40),
         b"}" + shared(b"(", b"t", 40) + b"K\x01s",
         b"cbuiltins\nset\n]" + shared(b"(", b"t", 40) + b"a\x85R",
         b"}X\x06\x00\x00\x00config}X\x01\x00\x00\x00a" + shared(b"](", b"e", 40) + b"ss",
     ],
-    ids=["written out", "hashed as a key", "hashed in a set", "gone through"],
+    ids=[
+        "written out",
+        "written out as a mapping",
+        "as mappings",
+        "joined",
+        "hashed as a key",
+        "hashed in a set",
+        "gone through",
+    ],
 )
 @pytest.mark.parametrize("write", [zip_bytes, legacy_bytes])
 def test_a_few_bytes_that_stand_for_10_to_the_40_values_are_refused(tmp_path, write, program):
@@ -302,6 +317,17 @@ def test_an_archive_of_zeros_is_not_unpacked_beyond_its_bound(tmp_path, monkeypa
     path.write_bytes(stored("rays", npy_that_declares(header, bytes(3 * 2**20))))
     assert path.stat().st_size < 2**13
     with pytest.raises(PacknetError, match="at most"):
+        load_template(path)
+
+
+def test_an_archive_that_lists_an_array_twice_is_not_unpacked(tmp_path):
+    """A directory could list it thousands of times, at no more than its few bytes each."""
+    path = tmp_path / "twice.npz"
+    path.write_bytes(npz(rays=RAYS))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.filelist *= 2
+        archive._didModify = True  # pyright: ignore
+    with pytest.raises(PacknetError, match="same name"):
         load_template(path)
 
 
