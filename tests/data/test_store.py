@@ -138,6 +138,9 @@ def changed(**fields):
         ("metadata.json", changed(targets=[2**70])),
         ("metadata.json", changed(mask="eJwDAAAAAAE=")),
         ("metadata.json", changed(mask=[])),
+        ("metadata.json", Path.unlink),
+        ("dataset_info.json", changed(splits=[])),
+        ("dataset_info.json", changed(version="9.9.9")),
     ],
 )
 def test_a_built_set_whose_own_files_are_damaged_is_named(kitti, tmp_path, file, harm):

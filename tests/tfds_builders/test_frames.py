@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from packnet_jax.errors import DataError
+from tfds_builders import frames
 from tfds_builders.depth_codec import decode_depth, encode_depth
 from tfds_builders.frames import (
     SPLIT,
@@ -308,3 +309,11 @@ def test_arrays_survive_metadata():
     assert decoded.dtype == bool
     with pytest.raises(ValueError):
         decode_array("bm90IGFuIGFycmF5")
+
+
+def test_an_array_of_metadata_is_not_unpacked_beyond_its_bound(monkeypatch):
+    text = encode_array(np.zeros(2**21, np.uint8))
+    assert decode_array(text).size == 2**21
+    monkeypatch.setattr(frames, "MAX_ARRAY_BYTES", 2**20)
+    with pytest.raises(ValueError, match=r"are not an array: .* in 1048576 bytes"):
+        decode_array(text)
