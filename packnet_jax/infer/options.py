@@ -72,7 +72,7 @@ def parse_image_shape(words: Sequence[str] | None) -> tuple[int, int] | None:
     """
     if words is None:
         return None
-    numbers = [int(w) for w in words if w.strip().isdigit()]
+    numbers = [int(w) for w in words if w.strip().isdecimal()]
     fits = len(words) == len(numbers) == 2 and all(
         n > 0 and n % SHAPE_MULTIPLE == 0 for n in numbers
     )

@@ -85,7 +85,7 @@ def _crop(shape: tuple[int, int]) -> Box:
 def _whole_numbers(flag: flags.FlagHolder, names: str) -> tuple[int, ...]:
     """The numbers of a flag, as many as there are names."""
     words = flag.value or []
-    if len(words) != names.count(",") + 1 or not all(word.strip().isdigit() for word in words):
+    if len(words) != names.count(",") + 1 or not all(word.strip().isdecimal() for word in words):
         raise ConfigError(f"--{flag.name}: given {','.join(words)}, expected {names} in pixels")
     numbers = tuple(int(word) for word in words)
     if flag is not CROP and min(numbers) < 1:

@@ -377,7 +377,9 @@ def test_image_shape(words, shape):
     assert parse_image_shape(words) == shape
 
 
-@pytest.mark.parametrize("words", [["96"], ["96", "100"], ["a", "b"], ["0", "32"], ["-32", "32"]])
+@pytest.mark.parametrize(
+    "words", [["96"], ["96", "100"], ["a", "b"], ["0", "32"], ["-32", "32"], ["3²", "32"]]
+)
 def test_other_image_shapes_are_refused(words):
     with pytest.raises(ConfigError, match="multiples of 32"):
         parse_image_shape(words)
