@@ -196,21 +196,30 @@ def _scan(
     order: Iterator[int],
     wanted: Sequence[int],
 ) -> list[Known]:
-    split = params["num_consts"], params["num_consts"] + params["num_carry"]
-    shared, carry, stacks = inputs[: split[0]], inputs[slice(*split)], inputs[split[1] :]
+    num_shared, num_carry = _lengths(params)
+    shared, inputs = inputs[:num_shared], inputs[num_shared:]
+    carry, stacks = inputs[:num_carry], inputs[num_carry:]
     passes: list[list[Known]] = []
     for number in range(params["length"]):
         slices = [
             _pass_of(stack, number if not params["reverse"] else -1 - number) for stack in stacks
         ]
         found = _closed(params["jaxpr"], [*shared, *carry, *slices], order)
-        carry = found[: params["num_carry"]]
-        passes.append(found[params["num_carry"] :])
+        carry = found[:num_carry]
+        passes.append(found[num_carry:])
     if params["reverse"]:
         passes.reverse()
-    shapes = [out.aval for out in params["jaxpr"].jaxpr.outvars[params["num_carry"] :]]
+    shapes = [out.aval for out in params["jaxpr"].jaxpr.outvars[num_carry:]]
     outputs = [*carry, *(_stacked([p[i] for p in passes], s) for i, s in enumerate(shapes))]
     return [outputs[position] for position in wanted]
+
+
+def _lengths(params: Mapping[str, Any]) -> tuple[int, int]:
+    """How many inputs all passes of a scan share, and how many each hands on to the next."""
+    if "ft_in" in params:  # from jax 0.12 on
+        shared, carry, _ = params["ft_in"].unpack()
+        return len(shared), len(carry)
+    return params["num_consts"], params["num_carry"]
 
 
 def _pass_of(stack: Known, number: int) -> Known:
